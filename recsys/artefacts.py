@@ -1,0 +1,266 @@
+"""Where runs, caches and nights live: the only reader and writer of runs. An artefact is complete or absent, and never a pickle.
+
+    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/caches/...  <folder>/nights/<night id>/...
+
+Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
+"""
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, point, pointed, replacing, sha256, temporary_name
+from recsys.errors import ArtefactError
+
+__all__ = ["Draft", "Home", "Run", "VectorCache", "draft", "new_run_id"]
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS = 86_400.0
+"""A draft that nothing was written to for so long belongs to a killed process."""
+
+AGAIN = "Train again with `recsys train`, or name another run with --run."
+
+
+def new_run_id(now: datetime, config_digest: str) -> str:
+    """Name of a run, e.g. `20261124-031500-ab12cd`: UTC second and config. Names sort by time. `now` must know its zone."""
+    if now.tzinfo is None:
+        raise ValueError("a run id needs a moment with a time zone")
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{config_digest[:6]}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run, or published night; read-only."""
+
+    run_id: str
+    path: Path
+    manifest: dict[str, Any]
+
+    def file(self, name: str) -> Path:
+        """Path of a file of the run. Raises ArtefactError where the run has no such file."""
+        if name not in self.manifest["digests"]:
+            raise ArtefactError(f"run {self.run_id} holds no {name} (it holds {', '.join(sorted(self.manifest['digests']))}). {AGAIN}")
+        return self.path / name
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Read `<name>.parquet` whole."""
+        path = self.file(f"{name}.parquet")
+        with _readable(path):
+            return pl.read_parquet(path)
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """`<name>.parquet`, lazily."""
+        return pl.scan_parquet(self.file(f"{name}.parquet"))
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Read `<name>.json`."""
+        return _read_json(self.file(f"{name}.json"))
+
+    def verify(self) -> None:
+        """Compare every file with its SHA-256: reads all of them. Raises ArtefactError naming those that differ."""
+        with _readable(self.path):
+            changed = [name for name, digest in self.manifest["digests"].items() if sha256(self.path / name) != digest]
+        if changed:
+            raise ArtefactError(f"run {self.run_id}: {len(changed)} files were changed after it was written: {', '.join(changed)}. {AGAIN}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The project's folder."""
+
+    folder: Path
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run, and the pointer `current`."""
+        return self.folder / "runs"
+
+    @property
+    def caches(self) -> Path:
+        """What can be made again: safe to delete."""
+        return self.folder / "caches"
+
+    @property
+    def snapshots(self) -> Path:
+        """Ingested tables, one folder a digest of the raw files."""
+        return self.folder / "tables"
+
+    @property
+    def nights(self) -> Path:
+        """Published recommendations, one folder a night, and the pointer `current`."""
+        return self.folder / "nights"
+
+    @contextmanager
+    def scratch(self, prefix: str) -> Iterator[Path]:
+        """A folder of one's own for the length of the `with`, then gone."""
+        path = temporary_name(self.caches / prefix)
+        with disk(path):
+            path.mkdir(parents=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def load(self, run_id: str | None = None) -> Run:
+        """The run of that id, or the one that `current` names. ArtefactError where it is absent, incomplete or of another version."""
+        run_id = run_id or self.current()
+        if run_id is None:
+            raise ArtefactError(f"{self.runs}: no run is current. Make one with `recsys train`, or name one with --run.")
+        return _open(self.runs, run_id)
+
+    def tables(self, digest: str) -> Run:
+        """The ingested tables of that digest. Raises ArtefactError as `load` does."""
+        return _open(self.snapshots, digest)
+
+    def night(self, night_id: str | None = None) -> Run:
+        """The published night of that id, or the one that is served. Raises ArtefactError as `load` does."""
+        night_id = night_id or pointed(self.nights)
+        if night_id is None:
+            raise ArtefactError(f"{self.nights}: nothing is published yet. Do it with `recsys rank`.")
+        return _open(self.nights, night_id)
+
+    def point(self, run_id: str) -> None:
+        """Make a complete run the current one, in one step. Raises ArtefactError where it is not complete; `current` then stays."""
+        point(self.runs, self.load(run_id).run_id)
+
+    def current(self) -> str | None:
+        """The run id that the pointer names; None before the first successful training."""
+        return pointed(self.runs)
+
+    def run_ids(self) -> list[str]:
+        """Ids of the complete runs, oldest first; an incomplete one is named in a warning."""
+        folders = sorted(path.name for path in self.runs.glob("*/") if not path.name.startswith(".")) if self.runs.is_dir() else []
+        return [name for name in folders if self._is_complete(name)]
+
+    def _is_complete(self, run_id: str) -> bool:
+        try:
+            self.load(run_id)
+        except ArtefactError as error:
+            log.warning("left out: %s", error)
+            return False
+        return True
+
+    def sweep(self) -> list[Path]:
+        """Remove drafts that killed processes left more than a day ago; returns what was removed."""
+        stale = [path for place in (self.runs, self.caches, self.nights) for path in place.glob(f"{PREFIX}*") if _age(path) > STALE_SECONDS]
+        for path in stale:
+            with disk(path):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        return stale
+
+
+def _age(path: Path) -> float:
+    """Seconds since anything in it was written; 0 for one that its writer removes at this moment."""
+    try:
+        return time.time() - max(p.stat().st_mtime for p in [path, *path.rglob("*")])
+    except FileNotFoundError:
+        return 0.0
+
+
+def _open(folder: Path, name: str) -> Run:
+    path = folder / name
+    if Path(name).name != name or name.startswith(".") or not path.is_dir():
+        raise ArtefactError(
+            f"{folder}: there is no {name!r} here. Look with `recsys models`, or leave the name out to take the current one."
+        )
+    if not (path / MANIFEST).is_file():
+        raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {AGAIN}")
+    manifest = _read_json(path / MANIFEST)
+    if manifest.get("version") != VERSION:
+        raise ArtefactError(
+            f"{path}: was written in format {manifest.get('version')!r}; this recsys reads format {VERSION}. "
+            "Read it with the recsys that wrote it, or train again with `recsys train`."
+        )
+    _check_sizes(path, manifest)
+    return Run(name, path, manifest)
+
+
+def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
+    sizes = manifest.get("sizes")
+    if not isinstance(sizes, dict) or not isinstance(manifest.get("digests"), dict) or sizes.keys() != manifest["digests"].keys():
+        raise ArtefactError(f"{path / MANIFEST}: does not list the files of the run. Remove the folder. {AGAIN}")
+    wrong = [name for name, size in sizes.items() if not (path / name).is_file() or (path / name).stat().st_size != size]
+    if wrong:
+        raise ArtefactError(
+            f"{path}: is incomplete: {len(wrong)} files are missing or cut short: {', '.join(wrong)}. Remove the folder. {AGAIN}"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}: cannot be read: {error}. {AGAIN}") from error
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{path}: is no JSON object. {AGAIN}")
+    return content
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ArtefactError(f"{path}: cannot be read: {error}. {AGAIN}") from error
+
+
+@dataclass(frozen=True)
+class VectorCache:
+    """Vectors of texts, one safetensors file an encoder: what was encoded once is not encoded again.
+
+    Two processes that add at once lose at most the additions of one: it is a cache.
+    """
+
+    folder: Path
+
+    def _path(self, encoder_hash: str) -> Path:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", encoder_hash):
+            raise ValueError(f"{encoder_hash!r} is no hash of an encoder")
+        return self.folder / f"{encoder_hash}.safetensors"
+
+    def load(self, encoder_hash: str) -> tuple[list[str], NDArray[np.float32]]:
+        """Text hashes (n), sorted, and their vectors (n, dim) float32; none, with a warning, where the file is damaged."""
+        path = self._path(encoder_hash)
+        if not path.exists():
+            return [], np.empty((0, 0), np.float32)
+        try:
+            tensors = load_file(path)
+            hashes, vectors = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["vectors"]
+            if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
+                raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            log.warning("%s: damaged (%s); its texts are encoded again", path, error)
+            return [], np.empty((0, 0), np.float32)
+        return hashes, vectors
+
+    def add(self, encoder_hash: str, hashes: list[str], vectors: NDArray[np.float32]) -> None:
+        """Keep `vectors` (n, dim) float32 of the texts of those hashes (n), beside what is there. Raises ArtefactError on a disk error."""
+        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
+            raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
+        if not hashes:
+            return
+        known, kept = self.load(encoder_hash)
+        rows = np.concatenate([kept, vectors]) if known else vectors
+        place = {text_hash: row for row, text_hash in enumerate([*known, *hashes])}
+        order = sorted(place)
+        lines = np.frombuffer("\n".join(order).encode("ascii"), np.uint8)
+        with replacing(self._path(encoder_hash)) as temporary:
+            save_file({"hashes": lines, "vectors": rows[[place[text_hash] for text_hash in order]]}, temporary)

@@ -1,0 +1,160 @@
+"""The in-memory shapes that stages share: the catalogue, a block of users with their histories, and exact top-k.
+
+A block holds a bounded number of users, so a dense `(n_users, n_items)` array of it is bounded too. Nothing here is
+larger than a block or than the catalogue, except the history of all users, which fits statistics and is O(events).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recsys.schema import EVENT_TYPES, INTERACTIONS, LIKED, TIME
+
+Floats = NDArray[np.float32]
+Index = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+MICROSECONDS_A_DAY = 86_400_000_000.0
+LIKED_CODES = np.array([EVENT_TYPES.index(name) for name in LIKED], dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items, in order of item_id: an `item_index` is a row of `items`."""
+
+    items: pl.DataFrame
+
+    @classmethod
+    def of(cls, items: pl.DataFrame) -> "Catalogue":
+        """A catalogue of an ITEMS table, whatever its order."""
+        return cls(items.sort("item_id"))
+
+    def __len__(self) -> int:
+        return self.items.height
+
+    @cached_property
+    def _index(self) -> pl.DataFrame:
+        return self.items.select("item_id", item_index=pl.int_range(pl.len(), dtype=pl.Int32))
+
+    def index_of(self, item_ids: pl.Series) -> Index:
+        """item_index (n,) int32 of each item_id; -1 where it is not in the catalogue."""
+        frame = pl.DataFrame({"item_id": item_ids}).join(self._index, on="item_id", how="left", maintain_order="left")
+        return frame["item_index"].fill_null(-1).to_numpy().astype(np.int32)
+
+    def ids(self, item_index: Index) -> pl.Series:
+        """item_id of each item_index."""
+        return self.items["item_id"].gather(item_index.astype(np.uint32))
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """Names of the categories, sorted."""
+        return self.items["category"].drop_nulls().unique().sort().to_list()
+
+    @cached_property
+    def category_index(self) -> Index:
+        """(n_items,) int32: position of an item's category in `categories`; -1 for none."""
+        places = {name: place for place, name in enumerate(self.categories)}
+        return np.array([places.get(name, -1) for name in self.items["category"]], dtype=np.int32)
+
+    def eligible(self, as_of: datetime, until: datetime) -> Bools:
+        """(n_items,): may the item be shown in `[as_of, until)`: available before `until` and not withdrawn by `as_of`."""
+        begun = pl.col("available_from").is_null() | (pl.col("available_from") < until)
+        lasts = pl.col("available_until").is_null() | (pl.col("available_until") > as_of)
+        return self.items.select((begun & lasts).alias("eligible"))["eligible"].to_numpy().astype(bool)
+
+
+@dataclass(frozen=True)
+class History:
+    """The interactions of a block of users before `as_of`: rows of one user contiguous, in order of time.
+
+    indptr (n_users + 1,) int64; item_index (n,) int32; event_type (n,) int8, a place in EVENT_TYPES;
+    age_days (n,) float32, days before as_of, > 0; weight (n,) float32, the training weight of the event type.
+    """
+
+    user_ids: pl.Series
+    as_of: datetime
+    indptr: NDArray[np.int64]
+    item_index: Index
+    event_type: NDArray[np.int8]
+    age_days: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, events: pl.DataFrame, catalogue: Catalogue, user_ids: pl.Series, as_of: datetime, weights: dict[str, float]) -> "History":
+        """The history of `user_ids` (unique, sorted) out of an EVENTS table; users without a row have an empty one."""
+        users = pl.DataFrame({"user_id": user_ids}).with_row_index("user_index")
+        rows = (
+            events.lazy()
+            .filter((pl.col("event_time") < pl.lit(as_of, TIME)) & pl.col("event_type").is_in(INTERACTIONS))
+            .select("user_id", "item_id", "event_time", "event_type")
+            .join(users.lazy(), on="user_id", how="inner")
+            .sort("user_index", "event_time", "item_id", "event_type")
+            .collect()
+        )
+        counts = np.bincount(rows["user_index"].to_numpy(), minlength=len(user_ids)) if rows.height else np.zeros(len(user_ids), np.int64)
+        codes = rows["event_type"].replace_strict({name: code for code, name in enumerate(EVENT_TYPES)}, return_dtype=pl.Int8)
+        age = (pl.lit(as_of, TIME) - pl.col("event_time")).dt.total_microseconds() / MICROSECONDS_A_DAY
+        return cls(
+            user_ids,
+            as_of,
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            catalogue.index_of(rows["item_id"]),
+            codes.to_numpy(),
+            rows.select(age.alias("age"))["age"].to_numpy().astype(np.float32),
+            np.array([weights.get(name, 0.0) for name in EVENT_TYPES], np.float32)[codes.to_numpy()],
+        )
+
+    @property
+    def n_users(self) -> int:
+        """Users of the block."""
+        return len(self.indptr) - 1
+
+    @cached_property
+    def user_index(self) -> Index:
+        """(n,) int32: the user of each row."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(self.indptr))
+
+    @cached_property
+    def is_liked(self) -> Bools:
+        """(n,): does the row speak for the item (a return does not)."""
+        return np.isin(self.event_type, LIKED_CODES)
+
+    def matrix(self, values: Floats, n_items: int) -> sparse.csr_array:
+        """Sparse (n_users, n_items) float32: the sum of `values` (n,) over a user's rows of an item."""
+        matrix = sparse.csr_array((values.astype(np.float32), self.item_index, self.indptr), shape=(self.n_users, n_items))
+        matrix.sum_duplicates()
+        return matrix
+
+    def seen(self, n_items: int) -> Bools:
+        """Dense (n_users, n_items): did the user ever interact with the item."""
+        seen = np.zeros((self.n_users, n_items), dtype=bool)
+        seen[self.user_index, self.item_index] = True
+        return seen
+
+    def latest(self, n: int) -> tuple[NDArray[np.int64], Bools]:
+        """Rows of each user's latest `n` interactions, latest first: places (n_users, n) into the arrays, and which are real."""
+        places = self.indptr[1:, None] - 1 - np.arange(n)[None, :]
+        real = places >= self.indptr[:-1, None]
+        return np.where(real, places, 0), real
+
+
+def top_k(scores: Floats, k: int) -> tuple[Index, Floats]:
+    """The `k` best columns of each row, best first, ties by the lower column: exact, so independent of the machine.
+
+    scores (n, m) float32, -inf where masked. Returns column (n, k) int32 (-1 beyond the unmasked ones) and score (n, k).
+    A float's bits, made monotone, and the column together form one unique int64 key, so that a partition needs no tie rule.
+    """
+    m = scores.shape[1]
+    k = min(k, m)
+    bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 turns -0.0 into 0.0
+    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    keys = (ordered << 32) | (m - 1 - np.arange(m, dtype=np.int64))[None, :]
+    best = -np.sort(-np.partition(keys, m - k, axis=1)[:, m - k :], axis=1) if k else keys[:, :0]
+    column = (m - 1 - (best & 0xFFFFFFFF)).astype(np.int32)
+    score = np.take_along_axis(scores, column, axis=1)
+    return np.where(np.isneginf(score), -1, column).astype(np.int32), score

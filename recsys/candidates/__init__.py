@@ -1,0 +1,91 @@
+"""Candidates: what each source retrieves for a block of users, united into one pool with every source's score and rank."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.blocks import Bools, Catalogue, Floats, History, Index, top_k
+from recsys.candidates.collaborative import Collaborative
+from recsys.candidates.sources import Block, CategoryPopularity, Neighbours, Popularity, Repurchase, Source, TextMatch
+from recsys.config import Candidates
+
+__all__ = ["Block", "Pool", "Source", "TextMatch", "behaviour_sources", "fuse", "list_top", "pool_of"]
+
+BEHAVIOUR = ("popularity", "category_popularity", "covisitation", "item_cosine", "collaborative", "repurchase")
+TEXT = "text"
+SOURCES = (*BEHAVIOUR, TEXT)
+
+FUSION_CONSTANT = 60.0
+"""k of reciprocal-rank fusion (Cormack, Clarke and Buettcher 2009)."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The united candidates of a block, rows of a user contiguous, in order of item_index.
+
+    user (r,) int32, row of the block; item (r,) int32; score[s], rank[s] (r,) float32 of source s: the score of any candidate
+    whoever retrieved it, NaN where the source has nothing to say; the rank NaN where s did not retrieve it.
+    """
+
+    user: Index
+    item: Index
+    score: dict[str, Floats]
+    rank: dict[str, Floats]
+
+
+def behaviour_sources(history: History, catalogue: Catalogue, config: Candidates, seed: int, threads: int) -> dict[str, Source]:
+    """The sources that need no text, fitted on a history of all users as of its moment."""
+    return {
+        "popularity": Popularity.fit(history, catalogue, config),
+        "category_popularity": CategoryPopularity.fit(history, catalogue, config),
+        "covisitation": Neighbours.covisitation(history, catalogue, config),
+        "item_cosine": Neighbours.cosine(history, catalogue, config),
+        "collaborative": Collaborative.fit(history, catalogue, config, seed, threads),
+        "repurchase": Repurchase(len(catalogue)),
+    }
+
+
+def pool_of(sources: dict[str, Source], block: Block, eligible: Bools, k: int) -> Pool:
+    """The union of every source's best `k` eligible items of each user.
+
+    `repurchase` retrieves what the user had, all other sources what they had not: so one pool serves lists with and without
+    seen items. eligible: (n_items,).
+    """
+    seen = block.history.seen(len(eligible))
+    scores = {name: source.score(block) for name, source in sources.items()}
+    ranks = {name: _ranks(scores[name], eligible & (seen if name == "repurchase" else ~seen), k) for name in sources}
+    user, item = np.nonzero(np.any([~np.isnan(rank) for rank in ranks.values()], axis=0))
+    return Pool(
+        user.astype(np.int32),
+        item.astype(np.int32),
+        {name: _nan_for_nothing(scores[name][user, item]) for name in sources},
+        {name: ranks[name][user, item] for name in sources},
+    )
+
+
+def fuse(pool: Pool, names: tuple[str, ...]) -> Floats:
+    """Reciprocal-rank fusion (r,) float32: the sum over sources of 1 / (60 + rank), 0 where none retrieved."""
+    return np.sum([np.nan_to_num(1 / (FUSION_CONSTANT + pool.rank[name]), nan=0.0) for name in names], axis=0).astype(np.float32)
+
+
+def list_top(scores: Floats, shown: Bools, k: int) -> tuple[NDArray[np.int64], Index, NDArray[np.int64]]:
+    """The lists of a system that scores the whole catalogue: user row, item_index and rank from 1 of each entry.
+
+    scores and shown (n_users, n_items). Ties by item_id, ascending.
+    """
+    items, _ = top_k(np.where(shown, scores, -np.inf).astype(np.float32), k)
+    user, place = np.nonzero(items >= 0)
+    return user, items[user, place], place + 1
+
+
+def _ranks(scores: Floats, shown: Bools, k: int) -> Floats:
+    items, _ = top_k(np.where(shown, scores, -np.inf).astype(np.float32), k)
+    ranks = np.full(scores.shape, np.nan, np.float32)
+    user, place = np.nonzero(items >= 0)
+    ranks[user, items[user, place]] = place + 1
+    return ranks
+
+
+def _nan_for_nothing(scores: Floats) -> Floats:
+    return np.where(np.isneginf(scores), np.nan, scores).astype(np.float32)

@@ -1,0 +1,188 @@
+"""Candidate sources: each is fitted on what happened before an as_of and scores the whole catalogue for a block of users.
+
+A source is a frozen value with one method, `score(block) -> (n_users, n_items) float32`, higher is better, -inf where it has
+nothing to say. One shared function takes the exact top k under a mask; so every source is also a system one can evaluate
+over the whole eligible catalogue, and its score of any candidate is at hand whoever retrieved it.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recsys.blocks import Catalogue, Floats, History, top_k
+from recsys.config import Candidates
+
+NOTHING = np.float32(-np.inf)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of users: their histories and, where text is used, their text vectors (n_users, dim)."""
+
+    history: History
+    text: Floats
+
+
+class Source(Protocol):
+    """What a candidate source is."""
+
+    def score(self, block: Block) -> Floats:
+        """(n_users, n_items) float32; -inf where the source has nothing to say."""
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """How often an item was liked, every like weighing half after `half_life_days`. The same for every user."""
+
+    strength: Floats
+
+    @classmethod
+    def fit(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Popularity":
+        """strength (n_items,) float32: the sum of 2^(-age / half life) over the item's liked events."""
+        return cls(_decayed_likes(history, len(catalogue), config.half_life_days))
+
+    def score(self, block: Block) -> Floats:
+        """The strength, for everybody; -inf for items nobody ever liked."""
+        row = np.where(self.strength > 0, self.strength, NOTHING).astype(np.float32)
+        return np.broadcast_to(row, (block.history.n_users, len(row))).copy()
+
+
+@dataclass(frozen=True)
+class CategoryPopularity:
+    """Popularity within the user's own categories: the user's share of likes in the item's category x the item's popularity there."""
+
+    strength: Floats
+    category_index: NDArray[np.int32]
+    n_categories: int
+
+    @classmethod
+    def fit(cls, history: History, catalogue: Catalogue, config: Candidates) -> "CategoryPopularity":
+        """strength (n_items,): decayed likes as a share of those of the item's category."""
+        strength = _decayed_likes(history, len(catalogue), config.half_life_days)
+        index, n = catalogue.category_index, len(catalogue.categories)
+        known = index >= 0
+        total = np.bincount(index[known], strength[known], minlength=max(n, 1))
+        share = np.where(known & (strength > 0), strength / np.maximum(total[np.maximum(index, 0)], 1e-12), 0)
+        return cls(share.astype(np.float32), index, n)
+
+    def score(self, block: Block) -> Floats:
+        """-inf for items without a category, or of a category the user never liked anything of."""
+        history, n_items = block.history, len(self.strength)
+        taste = np.zeros((history.n_users, self.n_categories + 1), np.float32)
+        liked = history.is_liked
+        np.add.at(taste, (history.user_index[liked], self.category_index[history.item_index[liked]]), np.float32(1))
+        taste = taste[:, : self.n_categories] / np.maximum(taste.sum(axis=1, keepdims=True), 1)
+        if not self.n_categories:
+            return np.full((history.n_users, n_items), NOTHING, np.float32)
+        scores = taste[:, np.maximum(self.category_index, 0)] * self.strength
+        return np.where((scores > 0) & (self.category_index >= 0), scores, NOTHING).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Items near the items of the user's history, by a sparse item-item matrix; two of them stand in the union.
+
+    `item_cosine`: cosine of the sets of users who liked the two items; every item of the history counts the same.
+    `covisitation`: pairs liked by one user within `covisitation_days` of each other, recent pairs counting more, divided by
+    the root of the two items' decayed likes; recent items of the history count more.
+    """
+
+    similarity: sparse.csr_array
+    half_life_days: float | None
+
+    @classmethod
+    def cosine(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Neighbours":
+        """similarity (n_items, n_items): |users of both| / sqrt(|users of i| |users of j|), the best `neighbours` of each item."""
+        liked = history.matrix(history.is_liked.astype(np.float32), len(catalogue))
+        liked.data = (liked.data > 0).astype(np.float32)
+        norm = np.sqrt(np.maximum(liked.sum(axis=0), 1)).astype(np.float32)
+        scaled = liked @ sparse.diags_array(1 / norm, dtype=np.float32)
+        return cls(_nearest(scaled.T.tocsr(), scaled.tocsr(), config.neighbours), None)
+
+    @classmethod
+    def covisitation(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Neighbours":
+        """similarity from likes cut into stretches of `covisitation_days` a user: items of one stretch co-visit."""
+        n_items = len(catalogue)
+        liked = history.is_liked
+        stretch = np.floor(history.age_days[liked] / config.covisitation_days).astype(np.int64)
+        keys = history.user_index[liked].astype(np.int64) * (int(stretch.max(initial=0)) + 1) + stretch
+        _, row = np.unique(keys, return_inverse=True)
+        shape = (int(row.max(initial=-1)) + 1, n_items)
+        ones = np.ones(int(liked.sum()), np.float32)
+        together = sparse.csr_array((ones, (row, history.item_index[liked])), shape=shape)
+        together.sum_duplicates()
+        together.data[:] = 1
+        age = np.zeros(shape[0], np.float32)
+        age[row] = stretch * np.float32(config.covisitation_days)
+        # A very long stretch says little about any one pair of its items (the wholesaler who orders everything).
+        size = np.maximum(together.sum(axis=1), 1)
+        weight = np.exp2(-age / config.half_life_days / 2) / np.log2(1 + size)
+        norm = 1 / np.sqrt(np.maximum(together.T @ weight, 1e-12))
+        left = sparse.diags_array(norm) @ together.T @ sparse.diags_array(weight)
+        return cls(_nearest(left.tocsr(), (together @ sparse.diags_array(norm)).tocsr(), config.neighbours), config.half_life_days)
+
+    def score(self, block: Block) -> Floats:
+        """The sum over the history's items of weight x similarity; -inf where no item of the history is a neighbour."""
+        history, n_items = block.history, self.similarity.shape[0]
+        recency = np.ones_like(history.age_days) if self.half_life_days is None else np.exp2(-history.age_days / self.half_life_days)
+        held = history.matrix(np.where(history.is_liked, recency, 0).astype(np.float32), n_items)
+        if self.half_life_days is None:
+            held.data = (held.data > 0).astype(np.float32)
+        scores = (held @ self.similarity).toarray().astype(np.float32)
+        return np.where(scores > 0, scores, NOTHING)
+
+
+@dataclass(frozen=True)
+class Repurchase:
+    """The user's own items, most often liked first, the more recent first among equals: count + recency below 1.
+
+    The count is of moments, not rows, weighted as in training; the recency is 1 / (2 + days).
+    """
+
+    n_items: int
+
+    def score(self, block: Block) -> Floats:
+        """-inf for what the user never liked."""
+        history = block.history
+        often = history.matrix(np.where(history.is_liked, history.weight, 0).astype(np.float32), self.n_items).toarray()
+        last = np.zeros_like(often)
+        liked = history.is_liked & (history.weight > 0)
+        np.maximum.at(last, (history.user_index[liked], history.item_index[liked]), 1 / (2 + history.age_days[liked]))
+        return np.where(last > 0, often + last, NOTHING).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TextMatch:
+    """The interest score of the text model: scale x <user vector, item vector>; -inf for items without text."""
+
+    vectors: Floats
+    scale: float
+
+    def score(self, block: Block) -> Floats:
+        """Exact, by one matrix product a block."""
+        has_text = np.any(self.vectors != 0, axis=1)
+        return np.where(has_text, np.float32(self.scale) * (block.text @ self.vectors.T), NOTHING).astype(np.float32)
+
+
+def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Floats:
+    liked = history.is_liked
+    worth = np.exp2(-history.age_days[liked] / half_life_days) * np.maximum(history.weight[liked], 1e-3)
+    return np.bincount(history.item_index[liked], worth, minlength=n_items).astype(np.float32)
+
+
+def _nearest(left: sparse.csr_array, right: sparse.csr_array, k: int, rows_at_once: int = 1024) -> sparse.csr_array:
+    # Row blocks: the full item-item product of a busy shop is nearly dense.
+    n_items = left.shape[0]
+    kept = [_block_nearest(left[a : a + rows_at_once], right, a, k) for a in range(0, n_items, rows_at_once)]
+    return sparse.csr_array(sparse.vstack(kept, format="csr")) if kept else sparse.csr_array((0, 0), dtype=np.float32)
+
+
+def _block_nearest(left: sparse.csr_array, right: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
+    scores = (left @ right).toarray().astype(np.float32)
+    scores[np.arange(len(scores)), first + np.arange(len(scores))] = 0
+    columns, values = top_k(np.where(scores > 0, scores, NOTHING), k)
+    row, place = np.nonzero(columns >= 0)
+    return sparse.csr_array((values[row, place], (row, columns[row, place])), shape=scores.shape)

@@ -1,0 +1,178 @@
+"""The command line: each command is its help, an example, and a few lines. Heavy libraries are imported inside commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recsys.errors import CheckError, ConfigError, RecsysError
+
+if TYPE_CHECKING:
+    from recsys.pipeline.job import Job
+
+CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="The recsys.toml. Default: found upwards from here.")
+
+
+class Commands(click.Group):
+    """A group that turns an error meant for the user into one message and an exit code; `--debug` shows the traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except RecsysError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"recsys: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="recsys")
+def main(debug: bool) -> None:
+    """The recommender with a text brain that a small team can run every night and trust.
+
+    \b
+    Try it:  recsys demo
+    """
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
+
+
+@main.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo_shop"), show_default=True, help="Where to make the shop.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Another seed is another shop.")
+def demo(folder: Path, seed: int) -> None:
+    """Make a small shop with text, train, rank, and say where to look: the five-minute tour.
+
+    \b
+    Example:  recsys demo --folder /tmp/shop
+    """
+    from recsys.demo.tour import tour
+
+    for line in tour(folder, seed):
+        click.echo(line)
+
+
+@main.command()
+@CONFIG
+def check(config_path: Path | None) -> None:
+    """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
+
+    \b
+    Example:  recsys check --config examples/online_retail.toml
+    """
+    from recsys import report
+    from recsys.pipeline.checking import check as run
+
+    with _job(config_path) as job:
+        results = run(job)
+    click.echo(report.checks_table(results))
+    failed = [result.name for result in results if result.status == "FAIL"]
+    if failed:
+        raise CheckError(f"{len(failed)} checks failed: {', '.join(failed)}. Mend what they name before training.")
+
+
+@main.command()
+@CONFIG
+def train(config_path: Path | None) -> None:
+    """Fit the text model and the ranker, judge them on the test window, refit up to the end of the data, and make that run current.
+
+    The last line of stdout is the run id alone.
+
+    \b
+    Example:  recsys train --config examples/online_retail.toml
+    """
+    from recsys import report
+    from recsys.pipeline.training import train as run
+
+    with _job(config_path) as job:
+        made = run(job)
+    click.echo(report.verdict_text(made))
+    click.echo(made.run_id)
+
+
+@main.command()
+@CONFIG
+@click.option("--run", "run_id", help="The run that ranks. Default: the current one.")
+@click.option("--as-of", help="Rank as of this moment (ISO, UTC unless it says otherwise). Default: the midnight after the last event.")
+@click.option("--users", type=click.Path(path_type=Path), help="A text file with one user_id a line. Default: everybody with a history.")
+@click.option("--k", type=click.IntRange(1, 10000), help="Places of a list. Default: rank.k of the config.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to publish into. Default: nights/ in the project's folder.")
+@click.option("--allow-future-model", is_flag=True, help="Let a model rank a past that it has learned from; the manifest says so.")
+def rank(config_path: Path | None, run_id: str | None, as_of: str | None, users: Path | None, k: int | None, out: Path | None, allow_future_model: bool) -> None:
+    """Make tonight's list of every user and publish them all, or none.
+
+    The last line of stdout is the published folder alone; it holds recommendations/*.parquet and manifest.json.
+
+    \b
+    Example:  recsys rank --k 10 --users vip.txt
+    """
+    from recsys.pipeline.nightly import rank as run
+
+    with _job(config_path) as job:
+        folder = run(job, run_id, _moment(as_of), users, k, out, allow_future_model)
+    click.echo(folder)
+
+
+@main.command()
+@click.argument("run_id", required=False)
+@CONFIG
+@click.option("--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs.")
+def report(run_id: str | None, config_path: Path | None, how: str) -> None:
+    """The metrics of a run, with intervals, paired differences and slices. Default: the current run.
+
+    \b
+    Example:  recsys report --format json | jq .tasks.all.paired
+    """
+    from recsys import report as reports
+
+    with _job(config_path) as job:
+        run = job.home.load(run_id)
+    click.echo(json.dumps(reports.object_of(run), indent=2, allow_nan=False) if how == "json" else reports.verdict_text(run))
+
+
+@main.command()
+@CONFIG
+@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port on this machine's loopback address.")
+def dashboard(config_path: Path | None, port: int) -> None:
+    """Open the Streamlit dashboard over what was published and measured.
+
+    \b
+    Example:  recsys dashboard --port 8600
+    """
+    import subprocess
+
+    from recsys import config
+
+    path = config_path or config.find(Path.cwd())
+    config.load(path)
+    app = Path(__file__).parents[1] / "dashboards" / "app.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(port), "--server.address", "127.0.0.1"]
+    sys.exit(subprocess.call([*command, "--browser.gatherUsageStats", "false", "--", str(path.resolve())]))
+
+
+@contextmanager
+def _job(config_path: Path | None) -> Iterator[Job]:
+    from recsys import config, face
+
+    with face.job(config_path or config.find(Path.cwd())) as job:
+        yield job
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--as-of {text!r}: is not a moment. Write it like 2026-11-22 or 2026-11-22T04:00.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

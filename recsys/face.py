@@ -1,0 +1,48 @@
+"""The Python face: what the commands do, as three functions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from recsys import config
+from recsys.artefacts import Run
+from recsys.pipeline import nightly, training
+from recsys.pipeline.job import Display, Job, utc_now
+
+
+def train(config_path: str | Path) -> Run:
+    """`recsys train`: fit, judge, refit, keep, and make the run current. Raises RecsysError as the command would print it."""
+    with job(Path(config_path)) as one:
+        return training.train(one)
+
+
+def rank(
+    config_path: str | Path,
+    run_id: str | None = None,
+    as_of: datetime | None = None,
+    users: str | Path | None = None,
+    k: int | None = None,
+    out: str | Path | None = None,
+    allow_future_model: bool = False,
+) -> Path:
+    """`recsys rank`: publish the lists of all users, or of those in the file `users`; returns the published folder.
+
+    `as_of` None: the midnight after the last event. Raises RecsysError as the command would print it.
+    """
+    with job(Path(config_path)) as one:
+        return nightly.rank(one, run_id, as_of, Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
+
+
+def load_run(config_path: str | Path, run_id: str | None = None) -> Run:
+    """A complete run: the one named, or the current one. Raises ArtefactError when it is absent, incomplete or of another version."""
+    with job(Path(config_path)) as one:
+        return one.home.load(run_id)
+
+
+@contextmanager
+def job(path: Path) -> Iterator[Job]:
+    """A command's surroundings over a recsys.toml, with progress on stderr."""
+    resolved = path.resolve()
+    with Display() as display:
+        yield Job(config.load(resolved), resolved.parent, utc_now(), display)

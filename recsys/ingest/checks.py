@@ -1,0 +1,177 @@
+"""Named checks of the config against the files, before anything is trained: PASS, WARN or FAIL, a count, the first rows at fault."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.ingest.columns import EXCLUDED, RANGES, given
+from recsys.ingest.tables import DUPLICATE, ORPHAN, OTHER_TEXT, OTHER_VALUES, Tables, build, read_sources, top_reasons
+from recsys.schema import EVENTS
+
+Status = Literal["PASS", "WARN", "FAIL"]
+
+FAIL_SHARE = 0.5
+"""Share of events lost to faults, or to items nobody knows, above which a training would be on the wrong table."""
+
+DOMINANT_SHARE, DOMINANT_EVENTS = 0.05, 10_000
+"""A user above both is more likely a test account, a till or a crawler than a customer."""
+
+N_EXAMPLES = 3
+EXAMPLE_CHARACTERS = 160
+ITEM_ID = next(column for column in EVENTS.columns if column.name == "item_id")
+
+SPELLINGS = {
+    "end in .0": (r"\.0$", "REGEXP_REPLACE(column, '\\.0$', '')"),
+    "start with zeros": (r"^0+", "REGEXP_REPLACE(column, '^0+', '')"),
+}
+"""Spellings of one id that do not join: what to take away, and the SQL that does it."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One named check: `count` rows (or ids) it speaks of, and the first of them."""
+
+    name: str
+    status: Status
+    count: int
+    message: str
+    examples: tuple[str, ...]
+
+
+def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
+    """Every check in order. Files or expressions that do not fit are a FAIL of `files` or `columns`, and nothing after it runs."""
+    try:
+        sources = read_sources(config, base)
+    except DataError as error:
+        return [CheckResult("files", "FAIL", 1, str(error), ())]
+    counted = f"{sources.items.height:,} rows of items, {sources.events.height:,} of events"
+    results = [CheckResult("files", "PASS", 0, "one file for both: " + counted if config.items.from_events else counted, ())]
+    try:
+        tables = build(sources, config, now)
+    except DataError as error:
+        return [*results, CheckResult("columns", "FAIL", 1, str(error), ())]
+    fitting = f"{len(config.items.columns)} columns of items, {len(config.events.columns)} of events fit"
+    results.append(CheckResult("columns", "PASS", 0, fitting, ()))
+    item_ids = given(sources.events, ITEM_ID, config.events, "events").cast(pl.String).drop_nulls().unique()
+    return [
+        *results,
+        _items(tables),
+        _item_text(tables),
+        _ids(tables),
+        _types(tables),
+        _times(tables),
+        _numbers(tables),
+        _joins(tables, item_ids),
+        _duplicates(tables),
+        _dominant(tables),
+        _excludes(tables),
+        _rejects(tables),
+    ]
+
+
+def _items(tables: Tables) -> CheckResult:
+    is_repeat = pl.col("reason").is_in([OTHER_TEXT, OTHER_VALUES, DUPLICATE])
+    is_fault = is_repeat | (pl.col("reason") == "item_id is missing") | pl.col("reason").str.ends_with("be parsed")
+    result = _rejected("items", tables, "items", is_fault, "with a repeated or missing id or an unreadable time, rejected")
+    if tables.items.is_empty():
+        reasons = top_reasons(tables.rejects.filter(pl.col("table") == "items"))
+        return CheckResult("items", "FAIL", result.count, f"no item is left ({reasons})", result.examples)
+    return result
+
+
+def _item_text(tables: Tables) -> CheckResult:
+    textless = tables.items.filter((pl.col("title") == "") & (pl.col("description") == ""))["item_id"]
+    status: Status = "PASS" if textless.is_empty() else "FAIL" if len(textless) == tables.items.height else "WARN"
+    message = f"{len(textless):,} of {tables.items.height:,} items have neither title nor description"
+    return CheckResult("item text", status, len(textless), message, tuple(textless.head(N_EXAMPLES)))
+
+
+def _ids(tables: Tables) -> CheckResult:
+    is_fault = pl.col("reason").is_in(["user_id is missing", "item_id is missing"])
+    return _rejected("ids", tables, "events", is_fault, "without a user_id or item_id")
+
+
+def _types(tables: Tables) -> CheckResult:
+    message = "with an unknown or missing event_type; name the word in events.types"
+    return _rejected("event types", tables, "events", pl.col("reason").str.starts_with("event_type "), message)
+
+
+def _times(tables: Tables) -> CheckResult:
+    message = "with a missing, unreadable or future event_time; see events.time_format and time_zone"
+    return _rejected("times", tables, "events", pl.col("reason").str.starts_with("event_time "), message)
+
+
+def _numbers(tables: Tables) -> CheckResult:
+    result = _rejected("numbers", tables, None, pl.col("reason").str.ends_with("is not a number"), "with a number that is none")
+    mended = {name: count for name, count in tables.counts.items() if name.endswith(" made null")}
+    if not mended:
+        return result
+    told = ", ".join(f"{name} {count:,} times" for name, count in mended.items())
+    ranges = ", ".join(f"{name} {meaning}" for name, (_, meaning) in RANGES.items())
+    message = f"{result.message}; {told} (must be: {ranges})"
+    return CheckResult("numbers", "WARN", result.count + sum(mended.values()), message, result.examples)
+
+
+def _joins(tables: Tables, item_ids: pl.Series) -> CheckResult:
+    orphans = tables.rejects.filter((pl.col("table") == "events") & (pl.col("reason") == ORPHAN))
+    known = tables.counts["events kept"] + tables.counts.get(f"events rejected: {DUPLICATE}", 0)
+    share = orphans.height / max(orphans.height + known, 1)
+    status: Status = "FAIL" if share > FAIL_SHARE else "WARN" if orphans.height else "PASS"
+    message = f"{orphans.height:,} events ({share:.1%}) have an item_id that no item has"
+    return CheckResult("joins", status, orphans.height, message + _spelling_hint(tables.items["item_id"], item_ids), _examples(orphans))
+
+
+def _spelling_hint(items: pl.Series, item_ids: pl.Series) -> str:
+    """The rule to declare where `items` and the `item_ids` of events spell the same ids in two ways."""
+    orphans = item_ids.filter(~item_ids.is_in(items.implode()))
+    for told, (pattern, rule) in SPELLINGS.items():
+        if orphans.str.contains(pattern).any() and orphans.str.replace(pattern, "").is_in(items.implode()).any():
+            return f"; ids of the events {told}, those of the items do not: in events.columns.item_id declare {rule}"
+        if orphans.is_in(items.str.replace(pattern, "").implode()).any():
+            return f"; ids of the items {told}, those of the events do not: in items.columns.item_id declare {rule}"
+    return ""
+
+
+def _duplicates(tables: Tables) -> CheckResult:
+    message = "equal in every column of ours to an earlier one, which is kept"
+    return _rejected("duplicates", tables, "events", pl.col("reason") == DUPLICATE, message)
+
+
+def _dominant(tables: Tables) -> CheckResult:
+    per_user = tables.events.group_by("user_id").len().sort(["len", "user_id"], descending=[True, False])
+    dominant = per_user.filter((pl.col("len") > DOMINANT_EVENTS) & (pl.col("len") > DOMINANT_SHARE * tables.events.height))
+    examples = tuple(f"{user}: {count:,} events" for user, count in dominant.head(N_EXAMPLES).iter_rows())
+    message = f"{dominant.height} users hold more than {DOMINANT_SHARE:.0%} of all events and more than {DOMINANT_EVENTS:,}"
+    hint = ": a till, a crawler or a missing id? Exclude them in events.exclude" if dominant.height else ""
+    return CheckResult("dominant user", "WARN" if dominant.height else "PASS", dominant.height, message + hint, examples)
+
+
+def _excludes(tables: Tables) -> CheckResult:
+    excluded = tables.rejects.filter(pl.col("reason").str.starts_with(EXCLUDED))
+    return CheckResult("excludes", "PASS", excluded.height, f"{excluded.height:,} rows taken out by declared excludes", _examples(excluded))
+
+
+def _rejects(tables: Tables) -> CheckResult:
+    events = tables.rejects.filter(pl.col("table") == "events")
+    faults = events.filter(~pl.col("reason").str.starts_with(EXCLUDED))
+    considered = tables.counts["events read"] - (events.height - faults.height)
+    share = faults.height / max(considered, 1)
+    status: Status = "FAIL" if share > FAIL_SHARE or tables.events.is_empty() else "WARN" if faults.height else "PASS"
+    reasons = f" ({top_reasons(events if tables.events.is_empty() else faults)})" if status != "PASS" else ""
+    message = f"{faults.height:,} of {considered:,} events ({share:.1%}) rejected for a fault, {tables.events.height:,} kept{reasons}"
+    return CheckResult("rejects", status, faults.height, message, _examples(faults))
+
+
+def _rejected(name: str, tables: Tables, table: str | None, reasons: pl.Expr, message: str) -> CheckResult:
+    found = tables.rejects.filter(reasons & ((pl.col("table") == table) if table else pl.lit(True)))
+    return CheckResult(name, "WARN" if found.height else "PASS", found.height, f"{found.height:,} rows {message}", _examples(found))
+
+
+def _examples(rejects: pl.DataFrame) -> tuple[str, ...]:
+    rows = rejects.head(N_EXAMPLES).iter_rows(named=True)
+    return tuple(f"{row['file']} row {row['row']}: {row['reason']}: {row['content'][:EXAMPLE_CHARACTERS]}" for row in rows)

@@ -1,0 +1,1 @@
+"""The conductor: `train` and `rank` put the stages together; nothing else does."""

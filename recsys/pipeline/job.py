@@ -1,0 +1,106 @@
+"""What one command works with: config, folders, the clock of each stage, progress on stderr."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from recsys.artefacts import Home
+from recsys.config import Config
+
+STAGES = ("ingest", "text", "candidates", "features", "ranker", "evaluate", "refit")
+
+
+class Display:
+    """Bars with the remaining time on stderr; where stderr is no terminal, one line a finished piece of work."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Display":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` pieces of `what` are done; the bar goes when all are."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(what))
+
+    def say(self, line: str) -> None:
+        """One line to stderr."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    only: str | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the `with` to a stage; inside `all_to` it goes there instead."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.only is None:
+                self.seconds[name] += time.perf_counter() - begun
+
+    @contextmanager
+    def all_to(self, name: str) -> Iterator[None]:
+        """Everything inside counts for one stage (the refit runs all stages again)."""
+        with self.stage(name):
+            self.only = name
+            try:
+                yield
+            finally:
+                self.only = None
+
+
+@dataclass
+class Job:
+    """One command at work."""
+
+    config: Config
+    base: Path
+    now: datetime
+    display: Display
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def home(self) -> Home:
+        """The project's folder."""
+        return Home((self.base / self.config.project.folder).resolve())
+
+    @property
+    def threads(self) -> int:
+        """Threads to use."""
+        return self.config.project.threads or len(os.sched_getaffinity(0))
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def utc_now() -> datetime:
+    """Now, UTC."""
+    return datetime.now(UTC)

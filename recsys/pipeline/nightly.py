@@ -1,0 +1,94 @@
+"""`recsys rank`: tonight's list of every user, chunk by chunk through the function that made the training rows, published whole."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from recsys import config, ranker, rules, timeline
+from recsys.artefacts import Run
+from recsys.blocks import Catalogue
+from recsys.errors import FutureError, SourceError
+from recsys.pipeline import tables as tables_of
+from recsys.pipeline.job import Job
+from recsys.pipeline.snapshot import Snapshot, chunk, parts, snapshot
+from recsys.pipeline.texts import load_texts
+from recsys.publish.parquet import ParquetSink
+from recsys.text import InterestModel
+
+
+def rank(
+    job: Job, run_id: str | None, as_of: datetime | None, users: Path | None, k: int | None, out: Path | None, allow_future_model: bool
+) -> Path:
+    """Rank and publish; returns the published folder. `as_of` None: the midnight after the last event."""
+    run = job.home.load(run_id)
+    job.config = _config(job, run)
+    tables = tables_of.tables(job)
+    items, events = tables_of.read(tables)
+    moment = as_of or timeline.span(events.select("event_time").collect())[1]
+    knows_the_future = _refuse_future(run, moment, allow_future_model)
+    known = _snapshot(job, run, Catalogue.of(items), events, moment)
+    user_ids = _read_users(users) if users else tables_of.users_before(events, moment)
+    manifest = {
+        "run_id": run.run_id,
+        "as_of": moment.isoformat(),
+        "config_hash": job.config.digest(),
+        "tables": tables.run_id,
+        "k": k or job.config.rank.k,
+        "task": job.config.project.task,
+        "model_knows_the_future": knows_the_future,
+    }
+    lists = _lists(job, run, known, events, user_ids, k or job.config.rank.k)
+    return ParquetSink(out or job.home.nights).publish(lists, manifest)
+
+
+def _config(job: Job, run: Run) -> config.Config:
+    """How the run was made, with where the tables are and what to list from the file of tonight."""
+    made = config.parse(run.record("config"), f"config of run {run.run_id}")
+    tonight = job.config
+    return made.model_copy(update={"project": tonight.project, "items": tonight.items, "rank": tonight.rank, "events": tonight.events})
+
+
+def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:
+    knows_until = datetime.fromisoformat(run.manifest["knows_until"])
+    if as_of >= knows_until:
+        return False
+    if not allowed:
+        raise FutureError(
+            f"run {run.run_id} has learned from events up to {knows_until:%Y-%m-%d %H:%M}, and --as-of {as_of:%Y-%m-%d %H:%M} is before that: "
+            "its lists would know the future. Name an older run with --run, or pass --allow-future-model (the manifest will say so)."
+        )
+    return True
+
+
+def _snapshot(job: Job, run: Run, catalogue: Catalogue, events: pl.LazyFrame, as_of: datetime) -> Snapshot:
+    model = InterestModel.load(run.file("text/tower.json").parent, job.config.text)
+    side = load_texts(job, model, catalogue)
+    categories = run.record("categories")["categories"]
+    return snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
+
+
+def _read_users(path: Path) -> pl.Series:
+    """One user_id a line. Raises SourceError when there is no such file, or nobody in it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"--users {path}: cannot be read ({error}). Give a text file with one user_id a line.") from None
+    users = pl.Series("user_id", [line.strip() for line in lines if line.strip()], dtype=pl.String).unique().sort()
+    if not len(users):
+        raise SourceError(f"--users {path}: holds no user. Give a text file with one user_id a line.")
+    return users
+
+
+def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+    model = ranker.Ranker.load(run.file("ranker.txt"))
+    done = 0
+    for part in parts(user_ids, known):
+        rows = chunk(known, tables_of.events_of(events, part, known.as_of), part, job.clock)
+        scored = rules.Scored(
+            part, rows.pool.user, known.catalogue.ids(rows.pool.item), model.score(rows.frame), rows.is_seen, rows.pool.rank
+        )
+        yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
+        done += len(part)
+        job.display.progress("ranking users", done, len(user_ids))

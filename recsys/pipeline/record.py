@@ -1,0 +1,42 @@
+"""The report of a run: one plain object with everything a person or a program asks about its quality and its cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recsys import timeline
+from recsys.pipeline.job import Job
+from recsys.schema import LIKED
+
+if TYPE_CHECKING:
+    from recsys.pipeline.training import Models, World
+    from recsys.pipeline.verdict import Judged
+
+
+def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judged) -> dict[str, Any]:
+    """The object that `recsys report --format json` prints (peak memory is added when it is written)."""
+    return {
+        "run_id": run_id,
+        "as_of": world.end.isoformat(),
+        "task": job.config.project.task,
+        "encoder": job.config.text.encoder,
+        "windows": [_window(window, world) for window in models.ledger.windows],
+        "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
+        "candidate_recall": judged.candidate_recall,
+        "chosen": {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees},
+        "counts": world.tables.record("counts"),
+        "eligibility": "an item that becomes available inside a window may be listed in it: a shop knows tomorrow's new items",
+        "seconds": {stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items()},
+    }
+
+
+def _window(window: timeline.Window, world: World) -> dict[str, Any]:
+    events = window.of(world.events.select("user_id", "event_time", "event_type").collect())
+    return {
+        "name": window.name,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "n_events": events.height,
+        "n_queries": len(timeline.active_users(events, window)),
+        "n_likes": int(events["event_type"].is_in(LIKED).sum()),
+    }

@@ -1,0 +1,145 @@
+"""Everything known as of one moment, and the chunk function: a block of users to their scored, featured candidates.
+
+Training is ranking in the past: `chunk` makes the rows of a fold, of the valid and test windows, and of tonight.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys import candidates, features
+from recsys.blocks import Bools, Catalogue, Floats, History, Index
+from recsys.candidates import Block, Pool, Source, TextMatch
+from recsys.config import Config
+from recsys.pipeline.job import Clock
+from recsys.pipeline.tables import events_of, users_before
+from recsys.schema import INTERACTIONS, TIME
+from recsys.text import InterestModel
+
+SCORES_MB = 64
+"""A dense (users, items) float32 array of a chunk stays below this: chunks shrink where the catalogue is large."""
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """The interest model and the catalogue's vectors: pooled (n_items, hidden) by the untrained encoder, vectors (n_items, dim) by the tuned one."""
+
+    model: InterestModel
+    vectors: Floats
+    frozen: Floats
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known, and fitted, as of `as_of`; items eligible in `[as_of, until)`."""
+
+    as_of: datetime
+    catalogue: Catalogue
+    eligible: Bools
+    sources: dict[str, Source]
+    items: features.ItemTable
+    text: TextSide
+    n_users: int
+    config: Config
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The candidates of a block of users: one row each, rows of a user contiguous.
+
+    user (r,) row in `block`; item (r,) item_index; is_seen (r,); frame (r rows): the features; fused (r,): reciprocal-rank
+    fusion of all sources.
+    """
+
+    block: Block
+    pool: Pool
+    is_seen: Bools
+    fused: Floats
+    frame: pl.DataFrame
+
+
+def snapshot(
+    events: pl.LazyFrame,
+    catalogue: Catalogue,
+    as_of: datetime,
+    until: datetime,
+    text: TextSide,
+    config: Config,
+    categories: list[str],
+    threads: int,
+    clock: Clock,
+) -> Snapshot:
+    """Fit everything that is fitted as of a moment, on events strictly before it."""
+    before = events.filter(pl.col("event_time") < pl.lit(as_of, TIME))
+    with clock.stage("candidates"):
+        everyone = users_before(events, as_of)
+        interactions = (
+            before.filter(pl.col("event_type").is_in(INTERACTIONS)).select("user_id", "item_id", "event_time", "event_type").collect()
+        )
+        history = History.of(interactions, catalogue, everyone, as_of, weights(config))
+        sources = candidates.behaviour_sources(history, catalogue, config.candidates, config.project.seed, threads)
+        del history, interactions
+    with clock.stage("features"):
+        items = features.item_table(features.mark(before.collect(), catalogue.items), catalogue, as_of, categories)
+    sources[candidates.TEXT] = TextMatch(text.vectors, text.model.scale)
+    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, len(everyone), config)
+
+
+def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: Clock) -> Chunk:
+    """Candidates and features of a block of users (sorted ids) from their own events before as_of. Pure."""
+    with clock.stage("candidates"):
+        history = History.of(events, snapshot.catalogue, user_ids, snapshot.as_of, weights(snapshot.config))
+        block = Block(history, snapshot.text.model.user_vectors(history, snapshot.text.vectors))
+        pool = candidates.pool_of(snapshot.sources, block, snapshot.eligible, snapshot.config.candidates.per_source)
+        is_seen = history.seen(len(snapshot.catalogue))[pool.user, pool.item]
+    with clock.stage("features"):
+        behaviour = candidates.fuse(pool, candidates.BEHAVIOUR)
+        retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
+        marked = features.mark(events, snapshot.catalogue.items)
+        frame = features.feature_rows(retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors)
+    return Chunk(block, pool, is_seen, candidates.fuse(pool, candidates.SOURCES), frame)
+
+
+def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:
+    """The chunks of many users (sorted ids), of bounded memory."""
+    for part in parts(user_ids, snapshot):
+        yield chunk(snapshot, events_of(events, part, snapshot.as_of), part, clock)
+
+
+def parts(user_ids: pl.Series, snapshot: Snapshot) -> Iterator[pl.Series]:
+    """The users in slices of at most `rank.chunk_users`, fewer where the catalogue is large."""
+    most = max(1, min(snapshot.config.rank.chunk_users, SCORES_MB * 1_000_000 // (4 * max(len(snapshot.catalogue), 1))))
+    for start in range(0, len(user_ids), most):
+        yield user_ids.slice(start, most)
+
+
+def weights(config: Config) -> dict[str, float]:
+    """Training weight of each event type."""
+    return {name: event_type.weight for name, event_type in config.events.types.items()}
+
+
+def labels(config: Config) -> dict[str, int]:
+    """Relevance label of each event type."""
+    return {name: event_type.label for name, event_type in config.events.types.items()}
+
+
+def as_lists(user_ids: pl.Series, catalogue: Catalogue, user: NDArray[np.int64], item: Index, rank: NDArray[np.int64]) -> pl.DataFrame:
+    """user_id, item_id, rank (Int32) of lists given by index."""
+    return pl.DataFrame({"user_id": user_ids.gather(user), "item_id": catalogue.ids(item), "rank": pl.Series(rank, dtype=pl.Int32)})
+
+
+def best(
+    user: Index, item: Index, score: NDArray[np.float64], allowed: Bools, k: int
+) -> tuple[NDArray[np.int64], Index, NDArray[np.int64]]:
+    """The `k` best allowed rows of each user by score, ties by item: places into the rows are turned into user, item and rank from 1."""
+    places = np.flatnonzero(allowed & ~np.isnan(score))
+    order = places[np.lexsort((item[places], -score[places], user[places]))]
+    first = np.r_[True, np.diff(user[order]) != 0] if len(order) else np.zeros(0, bool)
+    start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    rank = np.arange(len(order)) - start + 1
+    kept = rank <= k
+    return order[kept], item[order[kept]], rank[kept]

@@ -1,0 +1,263 @@
+"""`recsys train`, read aloud: tables, windows, text, rows, rankers, verdict, refit, run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys import candidates, features, ranker, timeline
+from recsys.artefacts import Run, draft, new_run_id
+from recsys.blocks import Bools, Catalogue
+from recsys.pipeline import tables as tables_of
+from recsys.pipeline import verdict
+from recsys.pipeline.job import Job, peak_memory_mb
+from recsys.pipeline.record import report_of
+from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
+from recsys.pipeline.texts import Texts, fit_texts, read_texts
+from recsys.text import Fitted
+from recsys.tracking import Tracker, track
+
+MIN_QUERIES = 10
+"""Below this a ranker would learn noise; the message says how to widen the windows."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The tables a training stands on."""
+
+    catalogue: Catalogue
+    events: pl.LazyFrame
+    start: datetime
+    end: datetime
+    tables: Run
+
+
+@dataclass(frozen=True)
+class Models:
+    """What one fit gives: the text side, the steps it chose, the rankers by system, and the windows they come from."""
+
+    text: TextSide
+    fitted: Fitted
+    rankers: dict[str, ranker.Ranker]
+    ledger: timeline.Ledger
+
+
+def train(job: Job) -> Run:
+    """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one."""
+    job.home.sweep()
+    world = _world(job)
+    run_id = new_run_id(job.now, job.config.digest())
+    with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
+        ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
+        _say_windows(job, ledger, world)
+        with job.clock.stage("text"):
+            texts = read_texts(job, world.catalogue)
+        models = _fit(job, world, texts, ledger, None)
+        judged = _judge(job, world, models)
+        with job.clock.all_to("refit"):
+            production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
+        run = _keep(job, world, run_id, models, judged, production, tracker)
+    job.home.point(run_id)
+    return run
+
+
+def _world(job: Job) -> World:
+    tables = tables_of.tables(job)
+    items, events = tables_of.read(tables)
+    start, end = timeline.span(events.select("event_time").collect())
+    return World(Catalogue.of(items), events, start, end, tables)
+
+
+def _say_windows(job: Job, ledger: timeline.Ledger, world: World) -> None:
+    times = world.events.select("event_time").collect()
+    for window in ledger.windows:
+        job.display.say(f"window {window.name:<7} {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d} {window.of(times).height:>9,} events")
+
+
+def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: Models | None) -> Models:
+    """One fit on a ledger. With `chosen`, the refit: as many text steps and trees as the evaluation run chose."""
+    with job.clock.stage("text"):
+        side, fitted = fit_texts(job, texts, world.catalogue, world.events, ledger.text, chosen.fitted if chosen else None)
+    folds = [_fold_rows(job, world, side, window, number) for number, window in enumerate(ledger.folds)]
+    rows = _joined([part for fold in folds for part in fold])
+    valid = _joined(_window_rows(job, world, side, ledger.valid, 1.0, len(folds))) if ledger.valid else None
+    _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
+    if valid:
+        _refuse_few(valid, "the valid window", "time.valid_days")
+    with job.clock.stage("ranker"):
+        rankers = {name: _fit_ranker(job, name, rows, valid, chosen) for name in (("ranker",) if chosen else ("ranker_no_text", "ranker"))}
+    return Models(side, fitted, rankers, ledger)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Ranker rows of some queries, and which of them a source other than text retrieved."""
+
+    rows: ranker.Rows
+    by_behaviour: Bools
+
+
+def _fold_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int) -> list[Part]:
+    return _window_rows(job, world, side, window, job.config.ranker.keep_unchosen, number)
+
+
+def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, keep: float, number: int) -> list[Part]:
+    inside = window.of(world.events.collect())
+    users = timeline.active_users(inside, window)
+    truth = timeline.truth(inside, window, labels(job.config))
+    known = snapshot(
+        world.events, world.catalogue, window.start, window.end, side, job.config, world.catalogue.categories, job.threads, job.clock
+    )
+    rng = np.random.default_rng([job.config.project.seed, number])
+    parts, done = [], 0
+    for chunk in chunks(known, world.events, users, job.clock):
+        with job.clock.stage("features"):
+            parts += _chunk_parts(chunk, truth, world.catalogue, keep, rng, (number << 24) + 2 * done)
+        done += chunk.block.history.n_users
+        job.display.progress(f"rows: {window.name}", done, len(users))
+    return parts
+
+
+def _chunk_parts(
+    chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, keep: float, rng: np.random.Generator, first_query: int
+) -> list[Part]:
+    """Each user asks twice, with and without the items they had: so one ranker learns both tasks."""
+    user_ids, pool = chunk.block.history.user_ids, chunk.pool
+    keys = pl.DataFrame({"user_id": user_ids.gather(pool.user), "item_id": catalogue.ids(pool.item)})
+    label = keys.join(truth, on=["user_id", "item_id"], how="left", maintain_order="left")["label"].fill_null(0).to_numpy()
+    kept = (label > 0) | (rng.random(len(label)) < keep)
+    by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
+    matrix = ranker.matrix(chunk.frame, features.names())
+    parts = []
+    for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
+        chosen = np.flatnonzero(kept & allowed & _has_positive(pool.user, (label > 0) & allowed))
+        query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
+        parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), by_behaviour[chosen]))
+    return parts
+
+
+def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
+    return (np.bincount(user, positive, minlength=int(user.max(initial=0)) + 1) > 0)[user]
+
+
+def _joined(parts: list[Part]) -> Part:
+    rows = ranker.Rows(
+        np.concatenate([part.rows.features for part in parts]),
+        np.concatenate([part.rows.label for part in parts]),
+        np.concatenate([part.rows.query_id for part in parts]),
+    )
+    return Part(rows, np.concatenate([part.by_behaviour for part in parts]))
+
+
+def _refuse_few(part: Part, where: str, setting: str) -> None:
+    n = len(np.unique(part.rows.query_id))
+    if n < MIN_QUERIES:
+        raise timeline.TooShortError(
+            f"{where}: only {n} queries have a positive among their candidates, {MIN_QUERIES} are needed. Raise {setting}."
+        )
+
+
+def _fit_ranker(job: Job, name: str, rows: Part, valid: Part | None, chosen: Models | None) -> ranker.Ranker:
+    with_text = name == "ranker"
+    columns = features.names(with_text)
+    train, held_out = (_columns(part, with_text) if part else None for part in (rows, valid))
+    assert train is not None
+    config = job.config
+    n_trees = chosen.rankers[name].n_trees if chosen else None
+    return ranker.fit(train, held_out, columns, config.ranker, config.gains, config.project.seed, job.threads, n_trees)
+
+
+def _columns(part: Part, with_text: bool) -> ranker.Rows:
+    """The rows as they are, or without text: neither text features nor rows that only text retrieved, nor queries so left without a positive."""
+    if with_text:
+        return part.rows
+    every = features.names()
+    wanted = [every.index(name) for name in features.names(with_text=False)]
+    query = np.unique(part.rows.query_id, return_inverse=True)[1]
+    kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
+    return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])
+
+
+def _judge(job: Job, world: World, models: Models) -> verdict.Judged:
+    window = models.ledger.test
+    assert window is not None
+    known = snapshot(
+        world.events, world.catalogue, window.start, window.end, models.text, job.config, world.catalogue.categories, job.threads, job.clock
+    )
+    return verdict.judge(known, world.events, window, models.rankers, job.clock, job.display)
+
+
+def _keep(job: Job, world: World, run_id: str, models: Models, judged: verdict.Judged, production: Models, tracker: Tracker) -> Run:
+    report = report_of(job, run_id, world, models, judged)
+    manifest = {
+        "run_id": run_id,
+        "as_of": world.end.isoformat(),
+        "config_hash": job.config.digest(),
+        "tables": world.tables.run_id,
+        "dataset_digests": world.tables.manifest["digests"],
+        "knows_until": production.ledger.folds[-1].end.isoformat(),
+    }
+    with draft(job.home.runs / run_id, manifest) as folder:
+        folder.record("config", job.config.model_dump(mode="json"))
+        folder.record("report", report | {"peak_memory_mb": round(peak_memory_mb(), 1)})
+        folder.record(
+            "chosen", {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees}
+        )
+        folder.record("categories", {"categories": world.catalogue.categories})
+        folder.record("features", {"importance": production.rankers["ranker"].importance(), "meanings": features.meanings()})
+        folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.items()}})
+        folder.table("windows", models.ledger.table())
+        folder.table("windows_refit", production.ledger.table())
+        folder.table("lists", judged.lists)
+        folder.table("per_user", pl.concat([v.per_user.with_columns(task=pl.lit(task)) for task, v in judged.tasks.items()]))
+        folder.file("ranker.txt").write_text(production.rankers["ranker"].text())
+        production.text.model.save(folder.file("text/tower.json").parent)
+    run = job.home.load(run_id)
+    _track(job, run, production, tracker)
+    return run
+
+
+def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
+    from recsys.pipeline import figures
+
+    report, curves = run.record("report"), run.record("curves")
+    tracker.params(flat(job.config.model_dump(mode="json")) | run.record("chosen"))
+    for task, content in report["tasks"].items():
+        tracker.metrics(
+            {f"{task}/{s}/{m}": f["value"] for s, ms in content["systems"].items() for m, f in ms.items() if f["value"] is not None}
+        )
+    tracker.metrics(
+        {f"seconds/{stage}": value for stage, value in report["seconds"].items()} | {"peak_memory_mb": report["peak_memory_mb"]}
+    )
+    for step, row in enumerate(curves["text"]):
+        tracker.metrics({f"text/{k}": row[k] for k in ("loss", "ndcg") if row[k] is not None}, step)
+    for name in ("ranker", "ranker_no_text"):
+        for step, value in enumerate(curves[name]):
+            if step % 10 == 0 or step == len(curves[name]) - 1:
+                tracker.metrics({f"{name}/lightgbm_ndcg_at_10": value}, step)
+    for name, digest in run.manifest["dataset_digests"].items():
+        if name.endswith(".parquet"):
+            tracker.dataset(
+                Path(name).stem,
+                digest,
+                int(pl.scan_parquet(job.home.tables(run.manifest["tables"]).file(name)).select(pl.len()).collect().item()),
+            )
+    for name, figure in figures.of_run(report, curves, run.record("features")).items():
+        tracker.figure(name, figure)
+    tracker.record("config", run.record("config"))
+    tracker.record("report", report)
+    tracker.ranker(production.rankers["ranker"].booster)
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Nested dicts as one, keys joined with dots; what is no plain value as text."""
+    out: dict[str, str | int | float | bool] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out |= flat(value, f"{name}.")
+        else:
+            out[name] = value if isinstance(value, str | int | float | bool) else str(value)
+    return out

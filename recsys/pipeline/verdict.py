@@ -1,0 +1,162 @@
+"""The verdict on the test window: every system's lists under the same mask and the same eligible catalogue, for both tasks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys import candidates, evaluate, text, timeline
+from recsys.blocks import Floats
+from recsys.config import TASKS
+from recsys.pipeline.job import Clock, Display
+from recsys.pipeline.snapshot import Chunk, Snapshot, as_lists, best, chunks, labels
+from recsys.ranker import Ranker
+
+SYSTEMS = ("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "retrieval", "ranker_no_text", "ranker")
+K = evaluate.K
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Verdict of each task, the lists behind them (task, system, user_id, item_id, rank), and the recall of the candidates."""
+
+    tasks: dict[str, evaluate.Verdict]
+    lists: pl.DataFrame
+    candidate_recall: dict[str, object]
+
+
+def judge(
+    snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window, rankers: dict[str, Ranker], clock: Clock, display: Display
+) -> Judged:
+    """Rank every user who acted in the window, as of its start, with every system, and compare with what happened."""
+    config = snapshot.config
+    inside = window.of(events.collect())
+    users = timeline.active_users(inside, window)
+    truth = timeline.truth(inside, window, labels(config)).join(_eligible(snapshot), on="item_id", how="semi", maintain_order="left")
+    relevant = truth.filter(pl.col("label") >= config.evaluate.relevant_from)
+    lists: list[pl.DataFrame] = []
+    hits: list[pl.DataFrame] = []
+    done = 0
+    for chunk in chunks(snapshot, events, users, clock):
+        with clock.stage("evaluate"):
+            lists += list(_chunk_lists(snapshot, chunk, rankers))
+            hits.append(_hits(snapshot, chunk, relevant))
+        done += chunk.block.history.n_users
+        display.progress("ranking the test window", done, len(users))
+    with clock.stage("evaluate"):
+        together = pl.concat(lists).sort("task", "system", "user_id", "rank")
+        seen = timeline.seen_pairs(events.collect(), snapshot.as_of)
+        verdicts = {task: _verdict(snapshot, task, together, truth, users, seen) for task in TASKS}
+        recall = evaluate.candidate_recall(pl.concat(hits), truth, candidates.SOURCES, config.evaluate.relevant_from)
+    return Judged(verdicts, together, recall)
+
+
+def _chunk_lists(snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker]) -> Iterator[pl.DataFrame]:
+    users, pool = chunk.block.history.user_ids, chunk.pool
+    by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
+    row_scores = {
+        "retrieval": (chunk.fused.astype(np.float64), np.ones(len(pool.user), bool)),
+        "ranker_no_text": (rankers["ranker_no_text"].score(chunk.frame), by_behaviour),
+        "ranker": (rankers["ranker"].score(chunk.frame), np.ones(len(pool.user), bool)),
+    }
+    unseen = ~chunk.block.history.seen(len(snapshot.catalogue))
+    for task in TASKS:
+        for name, (score, allowed) in row_scores.items():
+            rows, item, rank = best(pool.user, pool.item, score, allowed & ~chunk.is_seen if task == "new" else allowed, K)
+            yield _named(as_lists(users, snapshot.catalogue, pool.user[rows].astype(np.int64), item, rank), task, name)
+    for name, scores in _catalogue_scores(snapshot, chunk):
+        for task in TASKS:
+            shown = snapshot.eligible & unseen if task == "new" else np.broadcast_to(snapshot.eligible, scores.shape)
+            yield _named(as_lists(users, snapshot.catalogue, *candidates.list_top(scores, shown, K)), task, name)
+
+
+def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, Floats]]:
+    """The systems that rank the whole eligible catalogue, one dense (n_users, n_items) array at a time."""
+    block, sources = chunk.block, snapshot.sources
+    popularity = sources["popularity"].score(block)
+    yield "popularity", popularity
+    own = sources["repurchase"].score(block)
+    # The user's own items first, then popularity, squeezed below them.
+    squeezed = popularity / (np.max(popularity, initial=1, where=np.isfinite(popularity)) + 1)
+    yield "repurchase", np.where(np.isfinite(own), own + 1, squeezed).astype(np.float32)
+    yield "item_cosine", sources["item_cosine"].score(block)
+    yield "collaborative", sources["collaborative"].score(block)
+    frozen = snapshot.text.frozen
+    users = text.mean_of_history(block.history, frozen, snapshot.config.text.history)
+    has_both = users.any(axis=1)[:, None] & frozen.any(axis=1)[None, :]
+    yield "text_frozen", np.where(has_both, users @ frozen.T, -np.inf).astype(np.float32)
+    yield "text_tuned", sources[candidates.TEXT].score(block)
+
+
+def _named(lists: pl.DataFrame, task: str, system: str) -> pl.DataFrame:
+    return lists.with_columns(task=pl.lit(task), system=pl.lit(system))
+
+
+def _hits(snapshot: Snapshot, chunk: Chunk, relevant: pl.DataFrame) -> pl.DataFrame:
+    ids = {"user_id": chunk.block.history.user_ids.gather(chunk.pool.user), "item_id": snapshot.catalogue.ids(chunk.pool.item)}
+    ranks = {f"{name}_rank": pl.Series(rank).fill_nan(None) for name, rank in chunk.pool.rank.items()}
+    return pl.DataFrame({**ids, **ranks}).join(relevant, on=["user_id", "item_id"], how="semi")
+
+
+def _eligible(snapshot: Snapshot) -> pl.DataFrame:
+    return snapshot.catalogue.items.select("item_id").filter(pl.Series(snapshot.eligible))
+
+
+def _verdict(
+    snapshot: Snapshot, task: str, lists: pl.DataFrame, truth: pl.DataFrame, users: pl.Series, seen: pl.DataFrame
+) -> evaluate.Verdict:
+    config = snapshot.config
+    question = evaluate.Question(
+        truth=truth.join(seen, on=["user_id", "item_id"], how="anti", maintain_order="left") if task == "new" else truth,
+        users=users,
+        relevant_from=config.evaluate.relevant_from,
+        gains=config.gains,
+        catalogue=_item_slices(snapshot, seen),
+        user_slices=_user_slices(users, seen),
+        n_all_users=snapshot.n_users,
+    )
+    of_task = lists.filter(pl.col("task") == task)
+    by_system = {name: of_task.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in SYSTEMS}
+    return evaluate.judge(by_system, question, "ranker", config.evaluate.bootstrap, config.project.seed)
+
+
+def _item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
+    """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest."""
+    n_users = seen.group_by("item_id").agg(n_users=pl.len())
+    age = pl.col("item_since_first_event")
+    place = pl.col("n_users").rank("ordinal", descending=True) / pl.len()
+    return (
+        snapshot.catalogue.items.select("item_id")
+        .with_columns(snapshot.items.values["item_since_first_event"])
+        .filter(pl.Series(snapshot.eligible))
+        .join(n_users, on="item_id", how="left", maintain_order="left")
+        .with_columns(pl.col("n_users").fill_null(0))
+        .select(
+            "item_id",
+            "n_users",
+            item_age=pl.when(age.is_null())
+            .then(pl.lit("cold: no event yet"))
+            .when(age <= 28)
+            .then(pl.lit("up to 28 days"))
+            .otherwise(pl.lit("older")),
+            item_popularity=pl.when(place <= 0.1)
+            .then(pl.lit("head: top 10 %"))
+            .when(place <= 0.5)
+            .then(pl.lit("middle: next 40 %"))
+            .otherwise(pl.lit("tail: the rest")),
+        )
+    )
+
+
+def _user_slices(users: pl.Series, seen: pl.DataFrame) -> pl.DataFrame:
+    n = pl.col("n_items").fill_null(0)
+    levels = (
+        pl.when(n == 0).then(pl.lit("0 items: cold")).when(n < 10).then(pl.lit("1 to 9 items")).when(n < 50).then(pl.lit("10 to 49 items"))
+    )
+    counts = seen.group_by("user_id").agg(n_items=pl.len())
+    return (
+        users.to_frame("user_id")
+        .join(counts, on="user_id", how="left", maintain_order="left")
+        .select("user_id", user_activity=levels.otherwise(pl.lit("50 items or more")))
+    )

@@ -1,0 +1,142 @@
+"""LightGBM LambdaMART over ranker rows (Burges 2010; Ke et al. 2017): groups checked, deterministic, saved as LightGBM text."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys import config
+from recsys.errors import ArtefactError, ConfigError, TableError
+
+CATEGORICAL = ("item_category",)
+"""Features that are codes, not amounts: LightGBM splits them natively by sets of codes."""
+
+MAX_ROWS_A_QUERY = 10_000
+"""LightGBM refuses longer queries."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Ranker rows: features (r, f) float32 with NaN where missing, label (r,) int32, query_id (r,), rows of a query contiguous."""
+
+    features: NDArray[np.float32]
+    label: NDArray[np.int32]
+    query_id: NDArray[np.uint32]
+
+
+@dataclass
+class Ranker:
+    """A fitted ranker: its trees, the features it takes in order, and its learning curve."""
+
+    booster: Any
+    features: list[str]
+    n_trees: int
+    curve: list[float] = field(default_factory=list)
+
+    def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Raw scores (r,) of rows that hold the features; only their order within a query means something."""
+        return np.asarray(self.booster.predict(matrix(frame, self.features), raw_score=True), np.float64)
+
+    def contributions(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """(r, f + 1) SHAP values of each feature (Lundberg et al. 2020), the base value last; a row sums to its raw score."""
+        return np.asarray(self.booster.predict(matrix(frame, self.features), pred_contrib=True), np.float64)
+
+    def importance(self) -> dict[str, float]:
+        """Total gain of each feature, largest first."""
+        gains = self.booster.feature_importance("gain")
+        return dict(sorted(zip(self.features, map(float, gains), strict=True), key=lambda pair: (-pair[1], pair[0])))
+
+    def text(self) -> str:
+        """The model as LightGBM text."""
+        return str(self.booster.model_to_string())
+
+    @classmethod
+    def load(cls, path: Path) -> "Ranker":
+        """Read LightGBM text. Raises ArtefactError when it is not."""
+        try:
+            booster = lgb.Booster(model_str=path.read_text())
+        except (OSError, lgb.basic.LightGBMError) as error:
+            raise ArtefactError(f"{path}: not a LightGBM model ({error}). Train again.") from None
+        return cls(booster, booster.feature_name(), booster.num_trees())
+
+
+def matrix(frame: pl.DataFrame, features: list[str]) -> NDArray[np.float32]:
+    """(r, f) float32, NaN for null: one dtype for training and serving, since rounding moves scores."""
+    return frame.select(pl.col(features).cast(pl.Float32).fill_null(float("nan"))).to_numpy(order="c").astype(np.float32, copy=False)
+
+
+def groups(query_id: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Rows of each query, in order. Raises TableError when the rows of a query are not contiguous or too many.
+
+    LightGBM takes shuffled rows with right group sizes without a word and fits another model.
+    """
+    starts = np.flatnonzero(np.r_[True, query_id[1:] != query_id[:-1]]) if len(query_id) else np.array([], np.int64)
+    if len(np.unique(query_id[starts])) != len(starts):
+        raise TableError("ranker rows: the rows of a query are not contiguous. Sort them by query_id.")
+    sizes = np.diff(np.r_[starts, len(query_id)])
+    if len(sizes) and sizes.max() > MAX_ROWS_A_QUERY:
+        raise TableError(f"ranker rows: a query has {sizes.max()} rows, LightGBM takes {MAX_ROWS_A_QUERY}. Lower candidates.per_source.")
+    return sizes
+
+
+def fit(
+    rows: Rows,
+    valid: Rows | None,
+    features: list[str],
+    settings: config.Ranker,
+    gains: tuple[float, ...],
+    seed: int,
+    threads: int,
+    n_trees: int | None = None,
+) -> Ranker:
+    """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
+
+    Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
+    """
+    unknown = sorted(set(settings.monotone) - set(features))
+    if unknown and valid is not None and "text_score" in features:
+        raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{config.nearest(unknown[0], features)}")
+    train = _dataset(rows, features)
+    curve: dict[str, Any] = {}
+    callbacks = [lgb.record_evaluation(curve)] if valid else []
+    if valid:
+        callbacks.append(lgb.early_stopping(settings.early_stopping, verbose=False))
+    booster = lgb.train(
+        _parameters(features, settings, gains, seed, threads),
+        train,
+        num_boost_round=n_trees or settings.trees,
+        valid_sets=[_dataset(valid, features, train)] if valid else None,
+        callbacks=callbacks,
+    )
+    best = booster.best_iteration if valid and booster.best_iteration > 0 else booster.num_trees()
+    kept = lgb.Booster(model_str=booster.model_to_string(num_iteration=best))
+    return Ranker(kept, features, best, next(iter(curve["valid_0"].values())) if valid and curve else [])
+
+
+def _dataset(rows: Rows, features: list[str], reference: Any = None) -> Any:
+    categorical = [name for name in CATEGORICAL if name in features]
+    sizes = groups(rows.query_id)
+    return lgb.Dataset(rows.features, rows.label, group=sizes, feature_name=features, categorical_feature=categorical, reference=reference)
+
+
+def _parameters(features: list[str], settings: config.Ranker, gains: tuple[float, ...], seed: int, threads: int) -> dict[str, Any]:
+    return {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [10],
+        "label_gain": list(gains),
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.min_rows_leaf,
+        "feature_fraction": settings.feature_share,
+        "monotone_constraints": [settings.monotone.get(name, 0) for name in features],
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
