@@ -1,1 +1,1 @@
-"""TODO-docstring."""
+"""The dashboard: Streamlit pages that ask `recsys.report` and draw; they join nothing and load no model."""

@@ -126,7 +126,9 @@ class History:
 
     def matrix(self, values: Floats, n_items: int) -> sparse.csr_array:
         """Sparse (n_users, n_items) float32: the sum of `values` (n,) over a user's rows of an item."""
-        matrix = sparse.csr_array((values.astype(np.float32), self.item_index, self.indptr), shape=(self.n_users, n_items))
+        shape = (self.n_users, n_items)
+        # copy: sum_duplicates works in place, and would reorder the history itself.
+        matrix = sparse.csr_array((values.astype(np.float32), self.item_index, self.indptr), shape=shape, copy=True)
         matrix.sum_duplicates()
         return matrix
 

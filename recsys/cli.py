@@ -108,7 +108,15 @@ def train(config_path: Path | None) -> None:
 @click.option("--k", type=click.IntRange(1, 10000), help="Places of a list. Default: rank.k of the config.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to publish into. Default: nights/ in the project's folder.")
 @click.option("--allow-future-model", is_flag=True, help="Let a model rank a past that it has learned from; the manifest says so.")
-def rank(config_path: Path | None, run_id: str | None, as_of: str | None, users: Path | None, k: int | None, out: Path | None, allow_future_model: bool) -> None:
+def rank(
+    config_path: Path | None,
+    run_id: str | None,
+    as_of: str | None,
+    users: Path | None,
+    k: int | None,
+    out: Path | None,
+    allow_future_model: bool,
+) -> None:
     """Make tonight's list of every user and publish them all, or none.
 
     The last line of stdout is the published folder alone; it holds recommendations/*.parquet and manifest.json.
@@ -126,7 +134,9 @@ def rank(config_path: Path | None, run_id: str | None, as_of: str | None, users:
 @main.command()
 @click.argument("run_id", required=False)
 @CONFIG
-@click.option("--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs.")
+@click.option(
+    "--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs."
+)
 def report(run_id: str | None, config_path: Path | None, how: str) -> None:
     """The metrics of a run, with intervals, paired differences and slices. Default: the current run.
 

@@ -112,8 +112,8 @@ class Text(Section):
     warm_steps: int = Field(300, ge=0, le=10**6, description="steps of the history tower over frozen item vectors")
     steps: int = Field(60, ge=0, le=10**6, description="most steps of joint fine-tuning, tower and encoder")
     queries: int = Field(256, ge=2, le=65536, description="queries (a user's visit and the history before it) a step")
-    positives: int = Field(4, ge=1, le=1000, description="most positives of a query used in a step")
-    negatives: int = Field(512, ge=0, le=10**6, description="extra items drawn uniformly a step, beside the in-batch ones")
+    positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")
+    negatives: int = Field(256, ge=0, le=10**6, description="extra items drawn uniformly a step, beside the in-batch ones")
     history: int = Field(50, ge=1, le=10000, description="latest interactions of a user that are attended to")
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of the encoder")
     tower_learning_rate: float = Field(1e-3, gt=0, le=1, description="of the projection and the history tower")
@@ -127,8 +127,11 @@ class Text(Section):
 class Candidates(Section):
     """The sources and how far each looks."""
 
-    per_source: int = Field(60, ge=1, le=10000, description="most candidates of a source for a query")
-    half_life_days: float = Field(30.0, gt=0, le=3650, description="days after which an event counts half in popularity and co-visitation")
+    per_source: int = Field(100, ge=1, le=10000, description="most candidates of a source for a query")
+    popularity_half_life_days: float = Field(14.0, gt=0, le=3650, description="days after which a like counts half in popularity")
+    half_life_days: float = Field(
+        30.0, gt=0, le=3650, description="days after which a like counts half in co-visitation and the collaborative model"
+    )
     covisitation_days: float = Field(7.0, gt=0, le=365, description="two items of a user co-visit when at most so many days apart")
     neighbours: int = Field(100, ge=1, le=10000, description="most neighbours kept of an item")
     factors: int = Field(64, ge=1, le=2048, description="latent factors of the collaborative model")

@@ -58,8 +58,11 @@ class Ranker:
     def load(cls, path: Path) -> "Ranker":
         """Read LightGBM text. Raises ArtefactError when it is not."""
         try:
-            booster = lgb.Booster(model_str=path.read_text())
-        except (OSError, lgb.basic.LightGBMError) as error:
+            text = path.read_text()
+            if not text.rstrip().endswith("pandas_categorical:null"):  # half a model would end the whole interpreter in C++
+                raise ArtefactError(f"{path}: not a whole LightGBM model. Train again.")
+            booster = lgb.Booster(model_str=text)
+        except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
             raise ArtefactError(f"{path}: not a LightGBM model ({error}). Train again.") from None
         return cls(booster, booster.feature_name(), booster.num_trees())
 

@@ -70,6 +70,14 @@ def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:
 
 
 def _reason() -> pl.Expr:
-    times = pl.col("likes").round().cast(pl.Int64).cast(pl.String)
-    again = pl.format("{}: {} times, last {} days ago", pl.lit(REASONS["repurchase"]), times, pl.col("days").floor().cast(pl.Int64))
+    again = pl.format(
+        "{}: {}, last {} ago",
+        pl.lit(REASONS["repurchase"]),
+        _counted(pl.col("likes").round(), "time"),
+        _counted(pl.col("days").floor(), "day"),
+    )
     return pl.when(pl.col("likes") > 0).then(again).otherwise(pl.col("source").replace_strict(REASONS))
+
+
+def _counted(number: pl.Expr, word: str) -> pl.Expr:
+    return pl.format("{} {}", number.cast(pl.Int64), pl.when(number == 1).then(pl.lit(word)).otherwise(pl.lit(f"{word}s")))

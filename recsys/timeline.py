@@ -50,9 +50,9 @@ class Ledger:
         return pl.DataFrame(rows, schema={c.name: c.dtype for c in WINDOWS.columns}, orient="row")
 
 
-def span(events: pl.DataFrame) -> tuple[datetime, datetime]:
+def span(events: pl.LazyFrame) -> tuple[datetime, datetime]:
     """First midnight (UTC) at or before the first event, and the first midnight after the last one."""
-    first, last = events["event_time"].min(), events["event_time"].max()
+    first, last = events.select(first=pl.col("event_time").min(), last=pl.col("event_time").max()).collect().row(0)
     assert isinstance(first, datetime)
     assert isinstance(last, datetime)
     return _midnight(first), _midnight(last) + DAY

@@ -36,13 +36,14 @@ class Pool:
 
 def behaviour_sources(history: History, catalogue: Catalogue, config: Candidates, seed: int, threads: int) -> dict[str, Source]:
     """The sources that need no text, fitted on a history of all users as of its moment."""
+    popularity = Popularity.fit(history, catalogue, config)
     return {
-        "popularity": Popularity.fit(history, catalogue, config),
+        "popularity": popularity,
         "category_popularity": CategoryPopularity.fit(history, catalogue, config),
         "covisitation": Neighbours.covisitation(history, catalogue, config),
         "item_cosine": Neighbours.cosine(history, catalogue, config),
         "collaborative": Collaborative.fit(history, catalogue, config, seed, threads),
-        "repurchase": Repurchase(len(catalogue)),
+        "repurchase": Repurchase.fit(popularity),
     }
 
 

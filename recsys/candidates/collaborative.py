@@ -19,6 +19,7 @@ class Collaborative:
     known: Bools
     confidence: float
     regularisation: float
+    half_life_days: float
 
     @classmethod
     def fit(cls, history: History, catalogue: Catalogue, config: Candidates, seed: int, threads: int) -> "Collaborative":
@@ -26,7 +27,7 @@ class Collaborative:
         from implicit.als import AlternatingLeastSquares
         from threadpoolctl import threadpool_limits
 
-        likes = _confidence(history, len(catalogue), config.confidence)
+        likes = _confidence(history, len(catalogue), config.confidence, config.half_life_days)
         n_factors = max(1, min(config.factors, min(likes.shape) - 1))
         with threadpool_limits(1, "blas"):  # implicit runs its own threads; a threaded BLAS below them fights for the cores
             model = AlternatingLeastSquares(
@@ -41,11 +42,11 @@ class Collaborative:
             model.fit(sparse.csr_matrix(likes), show_progress=False)
         factors = np.asarray(model.item_factors, np.float32)
         known = np.asarray(likes.sum(axis=0)).ravel() > 0
-        return cls(factors, factors.T @ factors, known, config.confidence, config.regularisation)
+        return cls(factors, factors.T @ factors, known, config.confidence, config.regularisation, config.half_life_days)
 
     def score(self, block: Block) -> Floats:
         """User factors x item factors; -inf for a user without likes and for items nobody liked."""
-        likes = _confidence(block.history, len(self.factors), self.confidence)
+        likes = _confidence(block.history, len(self.factors), self.confidence, self.half_life_days)
         scores = self._users(likes) @ self.factors.T
         has_likes = np.diff(likes.indptr) > 0
         return np.where(has_likes[:, None] & self.known[None, :], scores, NOTHING).astype(np.float32)
@@ -63,9 +64,10 @@ class Collaborative:
         return np.linalg.solve(left, (summed @ (c * y))[:, :, None])[:, :, 0].astype(np.float32)
 
 
-def _confidence(history: History, n_items: int, alpha: float) -> sparse.csr_array:
-    # c = 1 + alpha log(1 + weighted likes): the logarithm, so that a wholesaler's hundredth order adds little.
-    likes = history.matrix(np.where(history.is_liked, np.maximum(history.weight, 1e-3), 0).astype(np.float32), n_items)
+def _confidence(history: History, n_items: int, alpha: float, half_life_days: float) -> sparse.csr_array:
+    # c = 1 + alpha log(1 + weighted, decayed likes): the logarithm, so that a wholesaler's hundredth order adds little.
+    worth = np.maximum(history.weight, 1e-3) * np.exp2(-history.age_days / half_life_days)
+    likes = history.matrix(np.where(history.is_liked, worth, 0).astype(np.float32), n_items)
     likes.eliminate_zeros()
     likes.data = (1 + alpha * np.log1p(likes.data)).astype(np.float32)
     return likes

@@ -35,14 +35,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Popularity:
-    """How often an item was liked, every like weighing half after `half_life_days`. The same for every user."""
+    """How often an item was liked, every like weighing half after `popularity_half_life_days`. The same for every user."""
 
     strength: Floats
 
     @classmethod
     def fit(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Popularity":
         """strength (n_items,) float32: the sum of 2^(-age / half life) over the item's liked events."""
-        return cls(_decayed_likes(history, len(catalogue), config.half_life_days))
+        return cls(_decayed_likes(history, len(catalogue), config.popularity_half_life_days))
 
     def score(self, block: Block) -> Floats:
         """The strength, for everybody; -inf for items nobody ever liked."""
@@ -61,7 +61,7 @@ class CategoryPopularity:
     @classmethod
     def fit(cls, history: History, catalogue: Catalogue, config: Candidates) -> "CategoryPopularity":
         """strength (n_items,): decayed likes as a share of those of the item's category."""
-        strength = _decayed_likes(history, len(catalogue), config.half_life_days)
+        strength = _decayed_likes(history, len(catalogue), config.popularity_half_life_days)
         index, n = catalogue.category_index, len(catalogue.categories)
         known = index >= 0
         total = np.bincount(index[known], strength[known], minlength=max(n, 1))
@@ -85,7 +85,7 @@ class CategoryPopularity:
 class Neighbours:
     """Items near the items of the user's history, by a sparse item-item matrix; two of them stand in the union.
 
-    `item_cosine`: cosine of the sets of users who liked the two items; every item of the history counts the same.
+    `item_cosine`: cosine of the sets of users who liked the two items, 1 with itself; every item of the history counts the same.
     `covisitation`: pairs liked by one user within `covisitation_days` of each other, recent pairs counting more, divided by
     the root of the two items' decayed likes; recent items of the history count more.
     """
@@ -100,7 +100,8 @@ class Neighbours:
         liked.data = (liked.data > 0).astype(np.float32)
         norm = np.sqrt(np.maximum(liked.sum(axis=0), 1)).astype(np.float32)
         scaled = liked @ sparse.diags_array(1 / norm, dtype=np.float32)
-        return cls(_nearest(scaled.T.tocsr(), scaled.tocsr(), config.neighbours), None)
+        others = _nearest(scaled.T.tocsr(), scaled.tocsr(), config.neighbours)
+        return cls(sparse.csr_array(others + sparse.eye_array(len(catalogue), dtype=np.float32)), None)
 
     @classmethod
     def covisitation(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Neighbours":
@@ -137,21 +138,30 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Repurchase:
-    """The user's own items, most often liked first, the more recent first among equals: count + recency below 1.
+    """The user's own items, most often liked first (moments, weighted as in training), the more popular first among equals.
 
-    The count is of moments, not rows, weighted as in training; the recency is 1 / (2 + days).
+    tie (n_items,) float32 in [0, 1): the popularity, squeezed.
     """
 
-    n_items: int
+    tie: Floats
+
+    @classmethod
+    def fit(cls, popularity: Popularity) -> "Repurchase":
+        """Only the order among equals is fitted; the rest is the user's own history."""
+        return cls((popularity.strength / (popularity.strength.max(initial=0) + 1)).astype(np.float32))
 
     def score(self, block: Block) -> Floats:
         """-inf for what the user never liked."""
         history = block.history
-        often = history.matrix(np.where(history.is_liked, history.weight, 0).astype(np.float32), self.n_items).toarray()
-        last = np.zeros_like(often)
-        liked = history.is_liked & (history.weight > 0)
-        np.maximum.at(last, (history.user_index[liked], history.item_index[liked]), 1 / (2 + history.age_days[liked]))
-        return np.where(last > 0, often + last, NOTHING).astype(np.float32)
+        rows = np.flatnonzero(history.is_liked & (history.weight > 0))
+        moment = np.stack([history.user_index[rows], history.item_index[rows], history.age_days[rows].view(np.int32)])
+        order = np.lexsort((-history.weight[rows], *moment[::-1]))
+        once = np.ones(len(rows), bool)
+        once[1:] = (np.diff(moment[:, order], axis=1) != 0).any(axis=0)
+        kept = rows[order[once]]
+        often = np.zeros((history.n_users, len(self.tie)), np.float32)
+        np.add.at(often, (history.user_index[kept], history.item_index[kept]), history.weight[kept])
+        return np.where(often > 0, often + self.tie, NOTHING).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ def _against_the_oracle(folder: Path, run: Run) -> str:
     """What share of the true worth of the best possible list each system's list of the test window holds."""
     as_of = run.table("windows").filter(pl.col("name") == "test")["start"][0]
     lists = run.table("lists").filter(pl.col("task") == "all").with_columns(as_of=pl.lit(as_of))
-    rows = [(str(name), float(oracle_share(folder, part)["share"].mean() or 0.0)) for (name,), part in lists.group_by("system", maintain_order=True)]
+    rows = [
+        (str(name), float(oracle_share(folder, part)["share"].mean() or 0.0))
+        for (name,), part in lists.group_by("system", maintain_order=True)
+    ]
     lines = [f"  {name:<16} {share:6.3f}" for name, share in sorted(rows, key=lambda row: -row[1])]
     return "\n".join(["Share of the true worth of the oracle's ten items, task all, test window:", *lines])

@@ -17,7 +17,7 @@ def check(job: Job) -> list[CheckResult]:
 def _windows(job: Job) -> CheckResult:
     try:
         events = ingest.ingest(job.config, job.base, job.now).events
-        ledger = timeline.evaluation_ledger(*timeline.span(events), job.config)
+        ledger = timeline.evaluation_ledger(*timeline.span(events.lazy()), job.config)
     except RecsysError as error:
         return CheckResult("windows", "FAIL", 1, str(error), ())
     empty = [window.name for window in ledger.windows if not len(timeline.active_users(events, window))]

@@ -26,6 +26,7 @@ class Display:
         columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, float] = {}
 
     def __enter__(self) -> "Display":
         self._bars.start()
@@ -38,9 +39,12 @@ class Display:
         """Show that `done` of `total` pieces of `what` are done; the bar goes when all are."""
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
+            self._begun[what] = time.perf_counter()
         self._bars.update(self._tasks[what], completed=done, total=total)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(what))
+            if not self._console.is_terminal:
+                self.say(f"{what}: {total} in {time.perf_counter() - self._begun[what]:.0f} s")
 
     def say(self, line: str) -> None:
         """One line to stderr."""

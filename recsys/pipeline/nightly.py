@@ -23,27 +23,33 @@ def rank(
 ) -> Path:
     """Rank and publish; returns the published folder. `as_of` None: the midnight after the last event."""
     run = job.home.load(run_id)
-    job.config = _config(job, run)
+    job.config = config_of(job, run)
     tables = tables_of.tables(job)
-    items, events = tables_of.read(tables)
-    moment = as_of or timeline.span(events.select("event_time").collect())[1]
+    moment = as_of or timeline.span(tables.scan("events"))[1]
     knows_the_future = _refuse_future(run, moment, allow_future_model)
-    known = _snapshot(job, run, Catalogue.of(items), events, moment)
-    user_ids = _read_users(users) if users else tables_of.users_before(events, moment)
+    return publish(job, run, tables, moment, _read_users(users) if users else None, k or job.config.rank.k, out, knows_the_future)
+
+
+def publish(
+    job: Job, run: Run, tables: Run, as_of: datetime, users: pl.Series | None, k: int, out: Path | None, knows_the_future: bool
+) -> Path:
+    """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder."""
+    items, events = tables_of.read(tables)
+    known = _snapshot(job, run, Catalogue.of(items), events, as_of)
+    user_ids = tables_of.users_before(events, as_of) if users is None else users
     manifest = {
         "run_id": run.run_id,
-        "as_of": moment.isoformat(),
+        "as_of": as_of.isoformat(),
         "config_hash": job.config.digest(),
         "tables": tables.run_id,
-        "k": k or job.config.rank.k,
+        "k": k,
         "task": job.config.project.task,
         "model_knows_the_future": knows_the_future,
     }
-    lists = _lists(job, run, known, events, user_ids, k or job.config.rank.k)
-    return ParquetSink(out or job.home.nights).publish(lists, manifest)
+    return ParquetSink(out or job.home.nights).publish(_lists(job, run, known, events, user_ids, k), manifest)
 
 
-def _config(job: Job, run: Run) -> config.Config:
+def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config

@@ -69,7 +69,9 @@ def events_of(events: pl.LazyFrame, user_ids: pl.Series, as_of: datetime) -> pl.
     if not len(user_ids):
         return events.head(0).collect()
     return (
-        events.filter(pl.col("user_id").is_between(pl.lit(user_ids[0]), pl.lit(user_ids[-1])) & (pl.col("event_time") < pl.lit(as_of, schema.TIME)))
+        events.filter(
+            pl.col("user_id").is_between(pl.lit(user_ids[0]), pl.lit(user_ids[-1])) & (pl.col("event_time") < pl.lit(as_of, schema.TIME))
+        )
         .join(pl.LazyFrame({"user_id": user_ids}), on="user_id", how="semi", maintain_order="left")
         .collect()
     )

@@ -66,7 +66,7 @@ def train(job: Job) -> Run:
 def _world(job: Job) -> World:
     tables = tables_of.tables(job)
     items, events = tables_of.read(tables)
-    start, end = timeline.span(events.select("event_time").collect())
+    start, end = timeline.span(events)
     return World(Catalogue.of(items), events, start, end, tables)
 
 

@@ -80,6 +80,7 @@ class Training:
     ) -> None:
         """Inputs, pooled (n_items, hidden) from the frozen encoder and text_group (n_items,), 0 for no text, are rows of the catalogue."""
         torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True)  # gathers are summed in the backward pass; their order must not depend on threads
         self.model = InterestModel(encoder, Tower(encoder.hidden, config.dim), config.history)
         self.inputs, self.pooled, self.text_group = inputs, torch.from_numpy(pooled.copy()), text_group
         self.has_text = text_group > 0

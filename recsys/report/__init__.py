@@ -1,0 +1,34 @@
+"""A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
+
+from recsys.report.frames import (
+    curves_frames,
+    importance_frame,
+    paired_frame,
+    recall_frame,
+    seconds_frame,
+    slices_frame,
+    systems_frame,
+    tasks_of,
+    windows_frame,
+)
+from recsys.report.people import history_of, nights, tonight_of, user_ids
+from recsys.report.words import checks_table, object_of, verdict_text
+
+__all__ = [
+    "checks_table",
+    "curves_frames",
+    "history_of",
+    "importance_frame",
+    "nights",
+    "object_of",
+    "paired_frame",
+    "recall_frame",
+    "seconds_frame",
+    "slices_frame",
+    "systems_frame",
+    "tasks_of",
+    "tonight_of",
+    "user_ids",
+    "verdict_text",
+    "windows_frame",
+]

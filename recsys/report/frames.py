@@ -1,0 +1,85 @@
+"""The report of a run as pandas frames, one a table or a chart of the dashboard. pandas is loaded when the first one is asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from recsys.artefacts import Run
+from recsys.report import rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def tasks_of(run: Run) -> list[str]:
+    """The tasks of a run, the primary one first."""
+    return rows.tasks(run.record("report"))
+
+
+def systems_frame(run: Run, task: str) -> "pd.DataFrame":
+    """system, every metric of the verdict, low and high of ndcg@10, n, n_lists; the best first; NaN where undefined."""
+    return _frame(rows.systems(run.record("report"), task), text=("system",))
+
+
+def paired_frame(run: Run, task: str) -> "pd.DataFrame":
+    """against, difference (ndcg@10), low, high, better, tied, worse, word: the ranker against each other system."""
+    return _frame(rows.paired(run.record("report"), task), text=("against", "word"))
+
+
+def slices_frame(run: Run, task: str, slice: str | None = None) -> "pd.DataFrame":
+    """slice, value, n, system, ndcg, low, high, role: a row a system and value, of one slice or of all.
+
+    role is `ranker`, `ranker_no_text`, `best other` (the highest of the others in that value) or `other`.
+    """
+    found = [row for row in rows.slices(run.record("report"), task) if slice in (None, row["slice"])]
+    return _frame(found, text=("slice", "value", "system", "role"))
+
+
+def recall_frame(run: Run) -> "pd.DataFrame":
+    """source, value, alone, only: shares of what users went for, the best source first."""
+    return _frame(rows.recall(run.record("report")), text=("source",))
+
+
+def windows_frame(run: Run) -> "pd.DataFrame":
+    """name, start, end (midnights), n_events, n_queries of each window, in order of time."""
+    days = [pl.col(name).str.to_date() for name in ("start", "end")]
+    frame = pl.DataFrame(rows.windows(run.record("report"))).with_columns(days)
+    return _pandas(frame.with_columns(pl.col("start", "end").cast(pl.Datetime("us"))))
+
+
+def seconds_frame(run: Run) -> "pd.DataFrame":
+    """stage, seconds: the longest first."""
+    return _frame(rows.seconds(run.record("report")), text=("stage",))
+
+
+def curves_frames(run: Run) -> dict[str, "pd.DataFrame"]:
+    """`text`: phase, step, loss, ndcg; `ranker`: system, trees, ndcg. Empty where nothing was chosen on a valid window."""
+    curves = run.record("curves")
+    grown = [
+        {"system": name, "trees": n, "ndcg": value}
+        for name in (rows.JUDGED, rows.WITHOUT_TEXT)
+        for n, value in enumerate(curves.get(name, []), start=1)
+    ]
+    text = pl.DataFrame(curves["text"], schema={"phase": pl.String, "step": pl.Int64, "loss": pl.Float64, "ndcg": pl.Float64})
+    ranker = pl.DataFrame(grown, schema={"system": pl.String, "trees": pl.Int64, "ndcg": pl.Float64})
+    return {"text": _pandas(text), "ranker": _pandas(ranker)}
+
+
+def importance_frame(run: Run) -> "pd.DataFrame":
+    """feature, gain (share of the total gain), meaning: the most important first."""
+    record = run.record("features")
+    gain = pl.DataFrame(list(record["importance"].items()), schema={"feature": pl.String, "gain": pl.Float64}, orient="row")
+    share = pl.col("gain") / pl.col("gain").sum().clip(1e-12)
+    meaning = pl.col("feature").replace_strict(record["meanings"], default="", return_dtype=pl.String)
+    return _pandas(gain.with_columns(share, meaning=meaning).sort(["gain", "feature"], descending=[True, False]))
+
+
+def _frame(found: list[dict[str, Any]], text: tuple[str, ...]) -> "pd.DataFrame":
+    frame = pl.DataFrame(found, infer_schema_length=None)
+    # A column of nothing but undefined figures would come as text-less nulls, and no chart draws those.
+    nulls = [name for name, dtype in frame.schema.items() if dtype == pl.Null]
+    return _pandas(frame.with_columns(pl.col(name).cast(pl.String if name in text else pl.Float64) for name in nulls))
+
+
+def _pandas(frame: pl.DataFrame) -> "pd.DataFrame":
+    return frame.to_pandas()

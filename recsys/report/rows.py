@@ -1,0 +1,104 @@
+"""The report of a run as rows of plain values, in the order people read them: what both the terminal and the dashboard show."""
+
+from typing import Any
+
+Row = dict[str, Any]
+Report = dict[str, Any]
+
+METRICS = ("ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10")
+JUDGED, WITHOUT_TEXT = "ranker", "ranker_no_text"
+MAIN = "ndcg@10"
+SEEN_IN = {
+    "all": "everything the users did counts, also what they had before",
+    "new": "only items the user never had count; what they had is masked for every system",
+}
+
+
+def tasks(report: Report) -> list[str]:
+    """The tasks, the primary one first."""
+    return sorted(report["tasks"], key=lambda task: (task != report["task"], task))
+
+
+def systems(report: Report, task: str) -> list[Row]:
+    """system, every metric, low and high of ndcg@10, n users, n_lists: the best by ndcg@10 first."""
+    found = report["tasks"][task]["systems"]
+    rows = [
+        {
+            "system": name,
+            **{metric: by[metric]["value"] for metric in METRICS},
+            "low": by[MAIN]["low"],
+            "high": by[MAIN]["high"],
+            "n": by[MAIN]["n"],
+            "n_lists": by["coverage@10"]["n"],
+        }
+        for name, by in found.items()
+    ]
+    return sorted(rows, key=lambda row: (_descending(row[MAIN]), row["system"]))
+
+
+def paired(report: Report, task: str, metric: str = MAIN) -> list[Row]:
+    """The ranker against each other system: against, difference, low, high, better, tied, worse (users) and the word for it."""
+    rows = [
+        {
+            "against": pair["b"],
+            **{key: pair[key] for key in ("difference", "low", "high", "better", "tied", "worse")},
+            "word": word(pair["low"], pair["high"]),
+        }
+        for pair in report["tasks"][task]["paired"]
+        if pair["metric"] == metric
+    ]
+    return sorted(rows, key=lambda row: (_descending(row["difference"]), row["against"]))
+
+
+def word(low: float | None, high: float | None) -> str:
+    """What an interval of a difference says: `better` or `worse` where zero lies outside it, else `undecided`."""
+    if low is None or high is None:
+        return "undecided"
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
+
+
+def slices(report: Report, task: str) -> list[Row]:
+    """slice, value, n, system, ndcg, low, high, role (ranker, ranker_no_text, best other, other): a row a system of every slice."""
+    rows = []
+    for part in report["tasks"][task]["slices"]:
+        best = best_other(part["systems"])
+        for system, by in part["systems"].items():
+            role = system if system in (JUDGED, WITHOUT_TEXT) else "best other" if system == best else "other"
+            where = {key: part[key] for key in ("slice", "value", "n")}
+            rows.append(
+                where | {"system": system, "ndcg": by[MAIN]["value"], "low": by[MAIN]["low"], "high": by[MAIN]["high"], "role": role}
+            )
+    return rows
+
+
+def best_other(systems: dict[str, Any]) -> str | None:
+    """The system of the highest ndcg@10 beside the ranker with and without text; None where there is none."""
+    others = {name: by[MAIN]["value"] for name, by in systems.items() if name not in (JUDGED, WITHOUT_TEXT)}
+    return min(others, key=lambda name: (_descending(others[name]), name), default=None)
+
+
+def recall(report: Report) -> list[Row]:
+    """source, value, alone, only: the source of the highest recall first."""
+    rows = [
+        {"source": name, **{key: shares[key] for key in ("value", "alone", "only")}}
+        for name, shares in report["candidate_recall"]["sources"].items()
+    ]
+    return sorted(rows, key=lambda row: (_descending(row["value"]), row["source"]))
+
+
+def windows(report: Report) -> list[Row]:
+    """name, start, end (ISO days), n_events, n_queries of each window, in order of time."""
+    return [
+        {"name": w["name"], "start": w["start"][:10], "end": w["end"][:10], "n_events": w["n_events"], "n_queries": w["n_queries"]}
+        for w in report["windows"]
+    ]
+
+
+def seconds(report: Report) -> list[Row]:
+    """stage, seconds: the longest first."""
+    rows = [{"stage": stage, "seconds": spent} for stage, spent in report["seconds"].items()]
+    return sorted(rows, key=lambda row: (-row["seconds"], row["stage"]))
+
+
+def _descending(value: float | None) -> float:
+    return float("inf") if value is None else -value

@@ -1,0 +1,145 @@
+"""What `recsys train`, `recsys report` and `recsys check` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recsys.artefacts import Run
+from recsys.report import rows
+from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
+
+if TYPE_CHECKING:
+    from recsys.ingest.checks import CheckResult
+
+MISSING = "-"
+"""Printed for a figure that is undefined: the mean of nobody, the share of nothing."""
+
+
+def object_of(run: Run) -> dict[str, Any]:
+    """The report of a run as the JSON object that `recsys report --format json` prints: None where a figure is undefined."""
+    return run.record("report")
+
+
+def verdict_text(run: Run) -> str:
+    """The whole verdict of a run in words and tables, for a terminal of 110 columns."""
+    report = object_of(run)
+    parts = [_heading(report), _windows(report)]
+    for task in rows.tasks(report):
+        parts += [_task_heading(report, task), _systems(report, task), _paired(report, task), _slices(report, task)]
+    return "\n\n".join([*parts, _recall(report), _costs(report)])
+
+
+def checks_table(results: "Iterable[CheckResult]") -> str:
+    """Named checks: PASS, WARN or FAIL, the rows it speaks of, what it found, and below it the first examples."""
+    found = list(results)
+    name_width = max((len(result.name) for result in found), default=0)
+    count_width = max((len(f"{result.count:,}") for result in found), default=0)
+    lines = []
+    for result in found:
+        lines.append(f"{result.status:<4}  {result.name:<{name_width}}  {result.count:>{count_width},}  {result.message}")
+        lines += [f"{'':<{name_width + count_width + 8}}  e.g. {example}" for example in result.examples]
+    told = {status: sum(result.status == status for result in found) for status in ("PASS", "WARN", "FAIL")}
+    return "\n".join([*lines, "", ", ".join(f"{count} {status}" for status, count in told.items())])
+
+
+def aligned(header: Sequence[str], body: Iterable[Sequence[str]], n_left: int = 1) -> str:
+    """A table as text: the first `n_left` columns to the left, the others to the right, as wide as their longest cell."""
+    lines = [list(header), *map(list, body)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    rule = ["-" * width for width in widths]
+    return "\n".join("  " + _line(line, widths, n_left) for line in [lines[0], rule, *lines[1:]])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], n_left: int) -> str:
+    padded = [
+        cell.ljust(width) if place < n_left else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def figure(value: float | None, digits: int = 4, sign: str = "") -> str:
+    """A figure with so many digits; `-` where it is undefined."""
+    return MISSING if value is None else f"{value:{sign}.{digits}f}"
+
+
+def interval(row: Row, key: str, sign: str = "") -> str:
+    """`value [low, high]` of a row with `low` and `high`; `-` where it is undefined."""
+    if row[key] is None:
+        return MISSING
+    return f"{figure(row[key], 4, sign)} [{figure(row['low'], 4, sign)}, {figure(row['high'], 4, sign)}]"
+
+
+def _heading(report: Report) -> str:
+    chosen = report["chosen"]
+    return (
+        f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}\n"
+        f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, "
+        f"{chosen['trees']} trees of the ranker.\n"
+        "The figures below are of the test window; the model kept for ranking was fitted again up to the end of the events."
+    )
+
+
+def _windows(report: Report) -> str:
+    cells = [[w["name"], w["start"], w["end"], f"{w['n_events']:,}", f"{w['n_queries']:,}"] for w in rows.windows(report)]
+    return "Windows (the end is not included)\n" + aligned(("window", "start", "end", "events", "users"), cells)
+
+
+def _task_heading(report: Report, task: str) -> str:
+    primary = ", the primary one" if task == report["task"] else ""
+    without = report["tasks"][task]["n_without_truth"]
+    judged = max((row["n"] for row in rows.systems(report, task)), default=0)
+    return (
+        f"TASK {task}{primary}: {rows.SEEN_IN.get(task, '')}\n"
+        f"{judged:,} users of the test window are judged; {without:,} more had nothing to find in this task and are in no figure.\n"
+        f"Eligible: {report['eligibility']}."
+    )
+
+
+def _systems(report: Report, task: str) -> str:
+    cells = [
+        [row["system"], interval(row, MAIN), *(figure(row[metric]) for metric in METRICS[1:]), f"{row['n']:,}"]
+        for row in rows.systems(report, task)
+    ]
+    return f"Systems, task {task}\n" + aligned(("system", f"{MAIN} [95 % interval]", *METRICS[1:], "users"), cells)
+
+
+def _paired(report: Report, task: str) -> str:
+    cells = [
+        [row["against"], interval(row, "difference", "+"), f"{row['better']:,}", f"{row['tied']:,}", f"{row['worse']:,}", row["word"]]
+        for row in rows.paired(report, task)
+    ]
+    header = ("ranker against", f"{MAIN} difference [95 % interval]", "users better", "tied", "worse", "ranker is")
+    return f"Paired by user, task {task}\n" + aligned(header, cells)
+
+
+def _slices(report: Report, task: str) -> str:
+    parts = [_slice_cells(part) for part in report["tasks"][task]["slices"]]
+    header = ("slice", "value", "best other is", "users", JUDGED, WITHOUT_TEXT, "best other", "against best")
+    return f"Slices, {MAIN}, task {task}\n" + (aligned(header, parts, n_left=3) if parts else "  none: nobody is judged")
+
+
+def _slice_cells(part: Row) -> list[str]:
+    systems = part["systems"]
+    best = rows.best_other(systems)
+    values = [systems[name][MAIN]["value"] if name in systems else None for name in (JUDGED, WITHOUT_TEXT, best)]
+    against = [rows.word(pair["low"], pair["high"]) for pair in part.get("paired", []) if pair["b"] == best]
+    return [part["slice"], part["value"], best or MISSING, f"{part['n']:,}", *map(figure, values), *(against or [MISSING])]
+
+
+def _recall(report: Report) -> str:
+    found = report["candidate_recall"]
+    cells = [[row["source"], *(figure(row[key]) for key in ("value", "alone", "only"))] for row in rows.recall(report)]
+    return (
+        f"Candidate recall, the ranker's ceiling: {figure(found['total'])} of what users went for was among their candidates\n"
+        + aligned(("source", "recall (mean of users)", "share of all pairs", "by no other source"), cells)
+    )
+
+
+def _costs(report: Report) -> str:
+    stages = list(_stage_cells(report))
+    return "Time and memory\n" + aligned(("stage", "seconds"), stages) + f"\n  peak memory {report['peak_memory_mb']:,.0f} MB"
+
+
+def _stage_cells(report: Report) -> Iterator[list[str]]:
+    for row in rows.seconds(report):
+        yield [row["stage"], f"{row['seconds']:,.1f}"]
+    yield ["total", f"{sum(report['seconds'].values()):,.1f}"]

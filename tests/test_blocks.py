@@ -1,0 +1,123 @@
+"""The shared shapes: exact top-k, histories as they stood, the catalogue."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from worlds import START, events_table, items_table
+
+from recsys.blocks import Catalogue, History, top_k
+from recsys.schema import EVENT_TYPES, INTERACTIONS
+
+WEIGHTS = {"impression": 0.0, "click": 0.25, "cart": 0.5, "purchase": 1.0, "return": 0.0}
+FEW = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.5, 0.5000001, 3e38])
+Row = tuple[str, str, str, datetime]
+rows = st.lists(
+    st.tuples(
+        st.sampled_from("abc"), st.sampled_from("xyz"), st.sampled_from(EVENT_TYPES), st.integers(0, 9).map(lambda h: START + timedelta(hours=h))
+    ),
+    max_size=30,
+)
+
+
+@given(scores=arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=FEW.map(np.float32)), k=st.integers(0, 11))
+def test_top_k_is_a_stable_sort_with_ties_by_column(scores: np.ndarray, k: int) -> None:
+    columns, values = top_k(scores, k)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    sorted_scores = np.take_along_axis(scores, order, axis=1)
+    np.testing.assert_array_equal(values, sorted_scores)
+    np.testing.assert_array_equal(columns, np.where(np.isneginf(sorted_scores), -1, order))
+
+
+def catalogue() -> Catalogue:
+    return Catalogue.of(items_table([{"item_id": name, "title": name} for name in "zxy"]))
+
+
+def oracle(events: list[Row], users: str, as_of: datetime) -> list[list[tuple[datetime, str, str]]]:
+    found: list[list[tuple[datetime, str, str]]] = []
+    for user in users:
+        own = []
+        for who, item, kind, time in events:
+            if who == user and kind in INTERACTIONS and time < as_of:
+                own.append((time, item, kind))
+        found.append(sorted(own))
+    return found
+
+
+@given(events=rows, hour=st.integers(0, 10))
+def test_a_history_is_what_a_nested_loop_finds_strictly_before_as_of(events: list[Row], hour: int) -> None:
+    as_of = START + timedelta(hours=hour)
+    users = pl.Series("user_id", list("abd"))
+    history = History.of(events_table(events), catalogue(), users, as_of, WEIGHTS)
+    for n, expected in enumerate(oracle(events, "abd", as_of)):
+        own = slice(history.indptr[n], history.indptr[n + 1])
+        assert ["xyz"[i] for i in history.item_index[own]] == [item for _, item, _ in expected]
+        assert [EVENT_TYPES[code] for code in history.event_type[own]] == [kind for _, _, kind in expected]
+        ages = [np.float32((as_of - time) / timedelta(days=1)) for time, _, _ in expected]
+        np.testing.assert_allclose(history.age_days[own], ages, rtol=1e-6)
+        assert history.weight[own].tolist() == [WEIGHTS[kind] for _, _, kind in expected]
+    assert (history.age_days > 0).all()
+
+
+def test_an_event_at_the_very_moment_is_not_history() -> None:
+    events = events_table([("a", "x", "click", START)])
+    users = pl.Series("user_id", ["a"])
+    assert History.of(events, catalogue(), users, START, WEIGHTS).indptr.tolist() == [0, 0]
+    assert History.of(events, catalogue(), users, START + timedelta(microseconds=1), WEIGHTS).indptr.tolist() == [0, 1]
+
+
+def test_newcomers_and_nobody_have_empty_histories() -> None:
+    events = events_table([("a", "x", "click", START)])
+    history = History.of(events, catalogue(), pl.Series("user_id", ["p", "q"]), START + timedelta(days=1), WEIGHTS)
+    assert history.indptr.tolist() == [0, 0, 0]
+    assert not history.seen(3).any()
+    assert not history.latest(5)[1].any()
+    assert History.of(events, catalogue(), pl.Series("user_id", [], dtype=pl.String), START, WEIGHTS).n_users == 0
+
+
+@given(events=rows, n=st.integers(1, 5))
+def test_the_latest_rows_come_latest_first_and_never_from_another_user(events: list[Row], n: int) -> None:
+    as_of = START + timedelta(days=1)
+    history = History.of(events_table(events), catalogue(), pl.Series("user_id", list("abc")), as_of, WEIGHTS)
+    places, real = history.latest(n)
+    for user in range(3):
+        own = list(range(history.indptr[user], history.indptr[user + 1]))
+        assert places[user][real[user]].tolist() == own[::-1][:n]
+
+
+@given(events=rows)
+def test_a_matrix_sums_a_users_rows_and_leaves_the_history_as_it_was(events: list[Row]) -> None:
+    history = History.of(events_table(events), catalogue(), pl.Series("user_id", list("abc")), START + timedelta(days=1), WEIGHTS)
+    before = [array.copy() for array in (history.indptr, history.item_index, history.event_type, history.age_days, history.weight)]
+    expected = np.zeros((3, 3), np.float32)
+    for row, user in enumerate(history.user_index):
+        expected[user, history.item_index[row]] += history.weight[row]
+    np.testing.assert_array_equal(history.matrix(history.weight, 3).toarray(), expected)
+    for array, kept in zip((history.indptr, history.item_index, history.event_type, history.age_days, history.weight), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_item_index_is_the_place_in_order_of_item_id() -> None:
+    assert catalogue().index_of(pl.Series(["z", "x", "no", "x"])).tolist() == [2, 0, -1, 0]
+    assert catalogue().ids(np.array([2, 0], np.int32)).to_list() == ["z", "x"]
+
+
+def test_categories_have_codes_in_order_and_none_has_minus_one() -> None:
+    shop = Catalogue.of(items_table([{"item_id": "1", "category": "tea"}, {"item_id": "2"}, {"item_id": "3", "category": "cups"}]))
+    assert shop.categories == ["cups", "tea"]
+    assert shop.category_index.tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "shown"),
+    [(None, None, True), (9, None, True), (10, None, False), (None, 5, False), (None, 6, True), (5, 5, False), (3, 20, True)],
+)
+def test_an_item_is_eligible_when_its_days_meet_the_half_open_window(begun: int | None, ended: int | None, shown: bool) -> None:
+    # The window is [5, 10): an item that begins at 10 is not in it, one withdrawn at 5 is not in it.
+    day = [None if n is None else START + timedelta(days=n) for n in (begun, ended)]
+    shop = Catalogue.of(items_table([{"item_id": "1", "available_from": day[0], "available_until": day[1]}]))
+    assert shop.eligible(START + timedelta(days=5), START + timedelta(days=10)).tolist() == [shown]

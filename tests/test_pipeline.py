@@ -1,0 +1,285 @@
+"""The whole of it on a small world: what is published, that it repeats, and that it never knows the future."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import worlds
+from click.testing import CliRunner
+
+from recsys import config, face, ingest, schema, text
+from recsys.artefacts import Run
+from recsys.blocks import Catalogue
+from recsys.cli import main
+from recsys.errors import ArtefactError, FutureError, RecsysError, SourceError, TooShortError
+from recsys.pipeline.job import Clock
+from recsys.pipeline.snapshot import TextSide, chunk, snapshot
+from recsys.pipeline.tables import events_of
+from recsys.pipeline.texts import unit
+from recsys.pipeline.verdict import SYSTEMS
+from recsys.text.tower import Tower
+
+DATA = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def checkerboard(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, worlds.World, Run]:
+    world = worlds.checkerboard()
+    path = worlds.write_world(tmp_path_factory.mktemp("checkerboard"), world.items, world.events)
+    return path, world, face.train(path)
+
+
+def lists_of(night: Path) -> pl.DataFrame:
+    return pl.read_parquet(night / "recommendations" / "*.parquet")
+
+
+def test_the_held_out_item_is_recommended_to_nearly_everybody(checkerboard, tmp_path) -> None:
+    path, world, _ = checkerboard
+    lists = lists_of(face.rank(path, k=5, out=tmp_path))
+    answers = pl.DataFrame(world.answers, schema=["user_id", "item_id"], orient="row")
+    found = answers.join(lists, on=["user_id", "item_id"], how="inner").height
+    assert found >= 0.9 * answers.height
+
+
+def test_the_report_has_every_system_and_its_figures(checkerboard) -> None:
+    report = checkerboard[2].record("report")
+    for task in ("all", "new"):
+        assert set(report["tasks"][task]["systems"]) == set(SYSTEMS)
+        assert {row["b"] for row in report["tasks"][task]["paired"]} == set(SYSTEMS) - {"ranker"}
+    assert [w["name"] for w in report["windows"]] == ["text", "fold_1", "fold_2", "valid", "test"]
+    assert set(report["seconds"]) == {"ingest", "text", "candidates", "features", "ranker", "evaluate", "refit"}
+
+
+def test_a_night_is_whole_and_says_what_it_is(checkerboard, tmp_path) -> None:
+    path, world, run = checkerboard
+    night = face.rank(path, k=7, out=tmp_path)
+    manifest, lists = json.loads((night / "manifest.json").read_text()), lists_of(night)
+    assert manifest["run_id"] == run.run_id
+    assert (manifest["n_users"], manifest["n_rows"]) == (world.events["user_id"].n_unique(), lists.height)
+    assert {"as_of", "config_hash", "seconds", "digests"} <= manifest.keys()
+    assert lists.columns == schema.RECOMMENDATIONS.names
+    assert lists["reason"].null_count() == 0
+
+
+def test_the_same_night_twice_is_the_same_bytes(checkerboard, tmp_path) -> None:
+    path = checkerboard[0]
+    one, two = (face.rank(path, out=tmp_path / name) for name in ("one", "two"))
+    assert json.loads((one / "manifest.json").read_text())["digests"] == json.loads((two / "manifest.json").read_text())["digests"]
+
+
+def test_the_same_inputs_train_the_same_bytes_and_encode_nothing_again(checkerboard, capfd) -> None:
+    path, _, first = checkerboard
+    run_ids = first.run_id
+    with face.job(path) as job:
+        job.now += timedelta(seconds=5)  # a run id holds its second
+        from recsys.pipeline.training import train
+
+        second = train(job)
+    assert second.run_id != run_ids
+    assert " 0 texts encoded" in capfd.readouterr().err
+    same = [name for name in first.manifest["digests"] if name.startswith(("text/", "ranker", "lists", "per_user", "windows"))]
+    assert {n: first.manifest["digests"][n] for n in same} == {n: second.manifest["digests"][n] for n in same}
+
+
+def test_small_chunks_give_the_same_lists(checkerboard, tmp_path) -> None:
+    path = checkerboard[0]
+    whole = lists_of(face.rank(path, out=tmp_path / "whole"))
+    with face.job(path) as job:
+        from recsys.pipeline.nightly import rank
+
+        job.config = job.config.model_copy(update={"rank": job.config.rank.model_copy(update={"chunk_users": 7})})
+        parts = lists_of(rank(job, None, None, None, None, tmp_path / "parts", False))
+    assert whole.drop("score").equals(parts.drop("score"))
+    np.testing.assert_allclose(whole["score"], parts["score"], atol=1e-6)
+
+
+def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
+    path, world, _ = checkerboard
+    (tmp_path / "users.txt").write_text(f"nobody-knows-me\n{world.events['user_id'][0]}\n\n")
+    lists = lists_of(face.rank(path, users=tmp_path / "users.txt", k=5, out=tmp_path))
+    assert lists.group_by("user_id").len().sort("user_id")["len"].to_list() == [5, 5]
+
+
+def test_task_new_never_lists_what_the_user_had(checkerboard, tmp_path) -> None:
+    path, world, _ = checkerboard
+    with face.job(path) as job:
+        from recsys.pipeline.nightly import rank
+
+        job.config = job.config.model_copy(update={"project": job.config.project.model_copy(update={"task": "new"})})
+        lists = lists_of(rank(job, None, None, None, None, tmp_path, False))
+    assert lists.join(world.events, on=["user_id", "item_id"], how="semi").is_empty()
+
+
+def test_an_item_withdrawn_or_yet_to_come_is_never_listed(tmp_path) -> None:
+    world = worlds.checkerboard()
+    gone, yet = world.items["item_id"][0], world.items["item_id"][1]
+    end = world.events["event_time"].max()
+    items = world.items.with_columns(
+        available_until=pl.when(pl.col("item_id") == gone).then(pl.lit(end - timedelta(days=1), schema.TIME)),
+        available_from=pl.when(pl.col("item_id") == yet).then(pl.lit(end + timedelta(days=30), schema.TIME)),
+    )
+    path = worlds.write_world(tmp_path, items, world.events)
+    face.train(path)
+    listed = set(lists_of(face.rank(path, k=40, out=tmp_path))["item_id"])
+    assert not listed & {gone, yet}
+    assert len(listed) > 10
+
+
+def test_a_model_is_refused_the_past_it_has_seen(checkerboard, tmp_path) -> None:
+    path, world, _ = checkerboard
+    past = world.events["event_time"].max() - timedelta(days=3)
+    with pytest.raises(FutureError, match="would know the future"):
+        face.rank(path, as_of=past, out=tmp_path)
+    night = face.rank(path, as_of=past, out=tmp_path, allow_future_model=True)
+    assert json.loads((night / "manifest.json").read_text())["model_knows_the_future"] is True
+
+
+def test_a_training_that_fails_leaves_the_last_run_current(checkerboard) -> None:
+    path = checkerboard[0]
+    before = face.load_run(path).run_id
+    with face.job(path) as job:
+        from recsys.pipeline.training import train
+
+        job.config = job.config.model_copy(update={"time": job.config.time.model_copy(update={"test_days": 300})})
+        job.now += timedelta(seconds=10)
+        with pytest.raises(TooShortError, match="What would fit"):
+            train(job)
+    assert face.load_run(path).run_id == before
+
+
+def test_no_run_yet_says_what_to_do(tmp_path) -> None:
+    world = worlds.checkerboard()
+    path = worlds.write_world(tmp_path, world.items, world.events)
+    with pytest.raises(ArtefactError, match="recsys train"):
+        face.rank(path)
+
+
+def test_users_file_that_is_not_there(checkerboard) -> None:
+    with pytest.raises(SourceError, match="one user_id a line"):
+        face.rank(checkerboard[0], users="nowhere.txt")
+
+
+def test_long_empty_and_odd_texts_go_through(tmp_path) -> None:
+    world = worlds.checkerboard()
+    odd = ["x" * 50_000, "", "   ", "\U0001f600 émoji \u200b", "word " * 10_000]
+    items = world.items.with_columns(
+        description=pl.Series([odd[n % 5] if n < 10 else d for n, d in enumerate(world.items["description"])]),
+        title=pl.Series(["" if n in (1, 2) else t for n, t in enumerate(world.items["title"])]),
+    )
+    path = worlds.write_world(tmp_path, items, world.events)
+    face.train(path)
+    assert lists_of(face.rank(path, out=tmp_path))["score"].is_finite().all()
+
+
+# -- the future ----------------------------------------------------------------------------------------------------------
+
+
+def known_as_of(items: pl.DataFrame, events: pl.DataFrame, as_of: datetime, users: pl.Series, settings: config.Config):
+    """Candidates and features by vectors that no event has touched."""
+    catalogue = Catalogue.of(items)
+    pooled = np.random.default_rng(0).normal(size=(len(catalogue), 16)).astype(np.float32)
+    vectors = unit(pooled, np.ones(len(catalogue), bool))
+    import torch
+
+    torch.manual_seed(0)
+    side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), vectors, vectors)  # type: ignore[arg-type]
+    lazy = events.lazy()
+    known = snapshot(lazy, catalogue, as_of, as_of + timedelta(days=14), side, settings, catalogue.categories, 2, Clock())
+    return chunk(known, events_of(lazy, users, as_of), users, Clock())
+
+
+def assert_same_bytes(one, two) -> None:
+    assert one.pool.user.tobytes() == two.pool.user.tobytes()
+    assert one.pool.item.tobytes() == two.pool.item.tobytes()
+    for name in one.pool.score:
+        assert one.pool.score[name].tobytes() == two.pool.score[name].tobytes(), name
+        assert one.pool.rank[name].tobytes() == two.pool.rank[name].tobytes(), name
+    for column in one.frame.columns:
+        assert one.frame[column].to_numpy().tobytes() == two.frame[column].to_numpy().tobytes(), column
+
+
+@pytest.fixture(scope="module")
+def online_retail() -> Iterator[tuple[pl.DataFrame, pl.DataFrame, config.Config]]:
+    if not (DATA / "online_retail").is_dir():
+        pytest.skip("Online Retail is not in RECSYS_DATA")
+    example = Path(__file__).parents[1] / "examples" / "online_retail.toml"
+    settings = config.load(example)
+    file = str(DATA / "online_retail" / "online_retail.csv.gz")
+    settings = settings.model_copy(
+        update={"items": settings.items.model_copy(update={"path": file}), "events": settings.events.model_copy(update={"path": file})}
+    )
+    tables = ingest.ingest(settings, example.parent, datetime(2026, 1, 1, tzinfo=UTC))
+    yield tables.items, tables.events, settings
+
+
+@pytest.mark.parametrize("day", ["2011-06-01", "2011-09-17"])
+def test_dropping_the_future_of_online_retail_changes_nothing(online_retail, day: str) -> None:
+    items, events, settings = online_retail
+    as_of = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    users = events["user_id"].unique().sort()[::20]
+    past = events.filter(pl.col("event_time") < as_of)
+    assert past.height < events.height
+    assert_same_bytes(known_as_of(items, events, as_of, users, settings), known_as_of(items, past, as_of, users, settings))
+
+
+# -- the command line ------------------------------------------------------------------------------------------------------
+
+
+def run_cli(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_rank_and_report_end_in_what_a_script_reads(checkerboard, tmp_path) -> None:
+    path, _, run = checkerboard
+    code, out, _ = run_cli("rank", "--config", str(path), "--out", str(tmp_path), "--k", "3")
+    assert code == 0
+    assert (Path(out.splitlines()[-1]) / "manifest.json").is_file()
+    code, out, _ = run_cli("report", "--config", str(path), "--format", "json", run.run_id)
+    assert code == 0
+    assert json.loads(out)["run_id"] == run.run_id
+
+
+def test_train_ends_in_the_run_id_alone(tmp_path) -> None:
+    world = worlds.checkerboard()
+    path = worlds.write_world(tmp_path, world.items, world.events)
+    code, out, _ = run_cli("train", "--config", str(path))
+    assert code == 0
+    assert out.splitlines()[-1] == face.load_run(path).run_id
+
+
+def test_check_passes_on_a_good_shop_and_fails_on_a_bad_one(checkerboard, tmp_path) -> None:
+    assert run_cli("check", "--config", str(checkerboard[0]))[0] == 0
+    world = worlds.checkerboard()
+    path = worlds.write_world(tmp_path, world.items, world.events, {"time": {"test_days": 300}})
+    code, out, err = run_cli("check", "--config", str(path))
+    assert code == 1
+    assert "FAIL" in out
+    assert "windows" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--config", "nowhere.toml"], "recsys demo"),
+        (["rank", "--as-of", "yesterday"], "is not a moment"),
+        (["report", "no-such-run"], "no-such-run"),
+    ],
+)
+def test_a_user_error_is_one_message_and_exit_2(checkerboard, arguments: list[str], says: str) -> None:
+    if "--config" not in arguments:
+        arguments = [*arguments, "--config", str(checkerboard[0])]
+    code, _, err = run_cli(*arguments)
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback() -> None:
+    result = CliRunner().invoke(main, ["--debug", "train", "--config", "nowhere.toml"])
+    assert isinstance(result.exception, RecsysError)

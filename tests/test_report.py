@@ -1,0 +1,195 @@
+"""The report says what the run holds: every figure, in order, with `-` where nothing is known; and a user's rows are that user's alone."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_run import AS_OF, EVIL, ITEM_IDS, SYSTEMS, USERS, empty_project, with_night, with_run
+
+from recsys import metrics, report
+from recsys.artefacts import Home, Run
+from recsys.errors import ArtefactError
+from recsys.ingest.checks import CheckResult
+from recsys.report import rows
+from recsys.report.words import aligned
+
+METRICS = {"ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return empty_project(tmp_path)[1]
+
+
+@pytest.fixture
+def run(home: Home) -> Run:
+    return with_run(home)
+
+
+@pytest.fixture
+def text(run: Run) -> str:
+    return report.verdict_text(run)
+
+
+def section(text: str, title: str) -> list[str]:
+    """The rows of the table under a title, header and rule left out."""
+    return next(part for part in text.split("\n\n") if part.startswith(title)).split("\n")[3:]
+
+
+def test_the_json_object_has_the_promised_keys(run: Run) -> None:
+    found = report.object_of(run)
+    assert {"run_id", "as_of", "windows", "tasks", "candidate_recall", "seconds", "peak_memory_mb"} <= found.keys()
+    assert {"name", "start", "end", "n_events", "n_queries"} <= found["windows"][0].keys()
+    assert {"value", "alone", "only"} == found["candidate_recall"]["sources"]["text"].keys()
+    for task in ("all", "new"):
+        content = found["tasks"][task]
+        assert content["systems"].keys() == set(SYSTEMS)
+        for by_metric in content["systems"].values():
+            assert by_metric.keys() == METRICS
+            assert all(figure.keys() == {"value", "low", "high", "n"} for figure in by_metric.values())
+        for pair in content["paired"]:
+            assert pair.keys() == {"a", "b", "metric", "difference", "low", "high", "better", "tied", "worse"}
+    assert all({"slice", "value", "n", "systems"} <= part.keys() for part in found["tasks"]["all"]["slices"])
+
+
+def test_the_text_holds_every_system_of_every_task_in_full(text: str) -> None:
+    for task in ("all", "new"):
+        assert {line.split()[0] for line in section(text, f"Systems, task {task}")} == set(SYSTEMS)
+        assert {line.split()[0] for line in section(text, f"Paired by user, task {task}")} == set(SYSTEMS) - {"ranker"}
+
+
+def test_the_text_fits_110_columns_and_has_no_colour_codes(text: str) -> None:
+    assert max(map(len, text.split("\n"))) <= 120
+    assert "\x1b" not in text
+
+
+def test_the_primary_task_comes_first_and_is_called_so(text: str) -> None:
+    assert text.index("TASK all, the primary one") < text.index("TASK new:")
+
+
+def test_the_best_system_stands_first_with_its_known_figure(text: str) -> None:
+    first, last = section(text, "Systems, task all")[0], section(text, "Systems, task all")[-1]
+    assert first.split()[:4] == ["ranker", "1.0000", "[1.0000,", "1.0000]"]
+    worst = metrics.ndcg(metrics.np.array([[False] * 8 + [True] * 2]), metrics.np.array([2]))[0]
+    assert last.split()[:2] == ["popularity", f"{worst:.4f}"]
+
+
+def test_undefined_figures_are_dashes_and_never_nan(text: str) -> None:
+    assert all(re.split(r"\s{2,}", line.strip())[1] == "-" for line in section(text, "Systems, task new"))
+    assert section(text, "Candidate recall")[-1].split() == ["text", "-", "-", "-"]
+    assert "nan" not in text.lower().split()
+    assert "None" not in text
+
+
+def test_the_text_counts_the_users_without_truth(text: str) -> None:
+    assert "11 users of the test window are judged; 1 more had nothing to find" in text
+    assert "0 users of the test window are judged; 12 more had nothing to find" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "undecided"), (0.0, 0.1, "undecided"), (None, None, "undecided")],
+)
+def test_only_an_interval_without_zero_decides(low: float | None, high: float | None, word: str) -> None:
+    assert rows.word(low, high) == word
+
+
+def test_an_undefined_system_is_never_the_best_other() -> None:
+    values = {"a": None, "b": 0.1, "c": 0.1, "ranker": 0.9}
+    assert rows.best_other({name: {"ndcg@10": {"value": value}} for name, value in values.items()}) == "b"
+    assert rows.best_other({"ranker": {"ndcg@10": {"value": 0.9}}}) is None
+
+
+def test_a_table_is_as_wide_as_its_longest_cells() -> None:
+    name = "x" * 200
+    assert aligned(("a", "b"), [(name, "1"), ("y", "22")]).split("\n")[2:] == [f"  {name}   1", f"  y{' ' * 201}22"]
+
+
+def test_checks_are_listed_with_status_count_message_and_examples() -> None:
+    results = [
+        CheckResult("files", "PASS", 0, "84 rows", ()),
+        CheckResult("event types", "FAIL", 1234, "1,234 rows with an unknown event_type", ("a.csv row 7: 'klick'", "a.csv row 9: 'klick'")),
+    ]
+    assert report.checks_table(results).split("\n") == [
+        "PASS  files            0  84 rows",
+        "FAIL  event types  1,234  1,234 rows with an unknown event_type",
+        "                          e.g. a.csv row 7: 'klick'",
+        "                          e.g. a.csv row 9: 'klick'",
+        "",
+        "1 PASS, 0 WARN, 1 FAIL",
+    ]
+
+
+def test_frames_hold_the_figures_of_the_report(run: Run) -> None:
+    content = report.object_of(run)["tasks"]["all"]
+    systems = report.systems_frame(run, "all").set_index("system")
+    assert {name: systems.loc[name, "map@10"] for name in SYSTEMS} == {n: by["map@10"]["value"] for n, by in content["systems"].items()}
+    paired = report.paired_frame(run, "all").set_index("against")
+    assert paired.loc["popularity", "better"] == 11
+    assert list(paired.loc[["ranker_no_text", "popularity"], "word"]) == ["better", "better"]
+    slices = report.slices_frame(run, "all", "item_age")
+    assert set(slices["slice"]) == {"item_age"}
+    assert set(slices["system"]) == set(SYSTEMS)
+    assert list(slices.loc[slices["role"] == "best other", "system"]) == ["retrieval"]
+    assert report.slices_frame(run, "new").empty
+
+
+def test_frames_of_a_task_without_truth_are_numbers_all_the_same(run: Run) -> None:
+    assert report.systems_frame(run, "new")["ndcg@10"].isna().all()
+    assert report.systems_frame(run, "new")["ndcg@10"].dtype == "float64"
+    assert set(report.paired_frame(run, "new")["word"]) == {"undecided"}
+
+
+def test_importance_is_a_share_with_a_meaning_the_largest_first(run: Run) -> None:
+    assert report.importance_frame(run).values.tolist() == [["text_z", 0.75, "fit"], ["a_first", 0.25, "one thing"]]
+
+
+def test_curves_keep_a_missing_loss_missing(run: Run) -> None:
+    curves = report.curves_frames(run)
+    assert curves["text"]["loss"].isna().tolist() == [True, False]
+    assert curves["ranker"].values.tolist() == [["ranker", 1, 0.1], ["ranker", 2, 0.2], ["ranker_no_text", 1, 0.1]]
+
+
+def test_a_history_is_the_users_own_latest_first_and_ends_before_as_of(home: Home, run: Run) -> None:
+    history = report.history_of(home, run, USERS[3])
+    assert list(history["item_id"]) == ITEM_IDS[4::-1]
+    assert history["event_time"].max() < AS_OF
+    assert history["price"].tolist() == [43.0, 33.0, 23.0, 13.0, 3.0]
+    assert history["title"].iloc[-1] == EVIL
+    assert report.history_of(home, run, "nobody").empty
+
+
+def test_tonight_shows_titles_and_the_latest_price_before_as_of(home: Home, run: Run) -> None:
+    with_night(home)
+    tonight = report.tonight_of(home, None, USERS[3])
+    assert tonight["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert tonight["title"].iloc[0] == EVIL
+    assert tonight["price"].tolist() == [11.0, 21.0, 31.0, 41.0, 51.0]
+    assert report.tonight_of(home, None, USERS[-1]).empty
+
+
+def test_without_a_night_the_message_names_the_command(home: Home, run: Run) -> None:
+    with pytest.raises(ArtefactError, match="recsys rank"):
+        report.tonight_of(home, None, USERS[3])
+    assert report.nights(home).empty
+
+
+def test_nights_mark_the_one_that_is_served(home: Home, run: Run) -> None:
+    first, second = with_night(home).run_id, with_night(home).run_id
+    assert dict(report.nights(home)[["night_id", "is_served"]].values.tolist()) == {first: False, second: True}
+
+
+def test_a_search_finds_the_equal_id_first_then_beginnings_then_the_rest(home: Home, run: Run) -> None:
+    assert report.user_ids(home, run, "user_1") == ["user_10", "user_11"]
+    assert report.user_ids(home, run, "1") == ["user_01", "user_10", "user_11"]
+    assert report.user_ids(home, run, "user_03") == ["user_03"]
+    assert report.user_ids(home, run, ".*") == []
+    assert report.user_ids(home, with_night(home), "", 2) == USERS[:2]
+
+
+def test_report_loads_none_of_the_heavy_libraries() -> None:
+    heavy = ("torch", "transformers", "lightgbm", "mlflow", "streamlit", "pandas")
+    code = f"import sys, recsys.report; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

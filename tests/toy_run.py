@@ -1,0 +1,122 @@
+"""A small project with a complete run: its report is a real verdict, judged on twelve users, whose second task has nothing to find."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from recsys import evaluate
+from recsys.artefacts import Home, Run, draft
+from recsys.publish.parquet import ParquetSink
+from recsys.schema import EVENTS, ITEMS, RECOMMENDATIONS
+
+RUN_ID = "20261124-031500-ab12cd"
+AS_OF = datetime(2026, 11, 24, tzinfo=UTC)
+SYSTEMS = ("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "retrieval", "ranker_no_text", "ranker")
+USERS = [f"user_{number:02d}" for number in range(12)]
+ITEM_IDS = [f"item_{number}" for number in range(10)]
+EVIL = "<b>Lamp</b> & shade"
+CONFIG = """
+[project]
+name = "toy"
+folder = "things"
+[items]
+path = "items.csv"
+columns = {item_id = "item_id", title = "title"}
+[events]
+path = "events.csv"
+columns = {user_id = "user_id", item_id = "item_id", event_type = "event_type", event_time = "event_time"}
+"""
+
+
+def empty_project(folder: Path) -> tuple[Path, Home]:
+    """Path of the recsys.toml, and the home with nothing in it."""
+    path = folder / "recsys.toml"
+    path.write_text(CONFIG)
+    return path, Home(folder / "things")
+
+
+def with_run(home: Home) -> Run:
+    """Write tables and a run, and make that run current."""
+    _write_tables(home)
+    manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
+    with draft(home.runs / RUN_ID, manifest) as folder:
+        folder.record("report", report())
+        folder.record("features", {"importance": {"a_first": 1.0, "text_z": 3.0}, "meanings": {"a_first": "one thing", "text_z": "fit"}})
+        curve = [{"phase": "warm", "step": 0, "loss": None, "ndcg": 0.1}, {"phase": "warm", "step": 50, "loss": 2.0, "ndcg": 0.2}]
+        folder.record("curves", {"text": curve, "ranker": [0.1, 0.2], "ranker_no_text": [0.1]})
+    home.point(RUN_ID)
+    return home.load()
+
+
+def with_night(home: Home) -> Run:
+    """Publish a night for all users but the last."""
+    rows = [
+        (user, item, rank, 1.0 / rank, AS_OF, RUN_ID, "popular now") for user in USERS[:-1] for rank, item in enumerate(ITEM_IDS[:5], 1)
+    ]
+    lists = pl.DataFrame(rows, schema={column.name: column.dtype for column in RECOMMENDATIONS.columns}, orient="row")
+    manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
+    return home.night(ParquetSink(home.nights).publish(iter([lists]), manifest).name)
+
+
+def _write_tables(home: Home) -> None:
+    titles = [EVIL, *(f"Title of {item}" for item in ITEM_IDS[1:])]
+    items = {"item_id": ITEM_IDS, "title": titles, "description": [""] * 10, "category": ["Light"] * 10, "price": [None] + [5.0] * 9}
+    items |= {"available_from": [None] * 10, "available_until": [None] * 10}
+    rows = [
+        (user, ITEM_IDS[day], "purchase", AS_OF + timedelta(days=day - 5), None, 10.0 * day + number, None, None, None)
+        for number, user in enumerate(USERS)
+        for day in range(7)
+    ]
+    events = pl.DataFrame(rows, schema={column.name: column.dtype for column in EVENTS.columns}, orient="row")
+    with draft(home.snapshots / "toytables", {}) as folder:
+        folder.table("items", pl.DataFrame(items, schema={column.name: column.dtype for column in ITEMS.columns}))
+        folder.table("events", events.sort("user_id", "event_time"))
+
+
+def report() -> dict[str, object]:
+    """A report in the layout of the pipeline."""
+    shares = {"value": 0.5, "alone": 0.4, "only": 0.1}
+    window = {
+        "name": "test",
+        "start": "2026-10-27T00:00:00+00:00",
+        "end": AS_OF.isoformat(),
+        "n_events": 84,
+        "n_queries": 12,
+        "n_likes": 84,
+    }
+    return {
+        "run_id": RUN_ID,
+        "as_of": AS_OF.isoformat(),
+        "task": "all",
+        "encoder": "tiny",
+        "windows": [window],
+        "tasks": {task: judged(task).as_dict() for task in ("new", "all")},
+        "candidate_recall": {"total": 0.6, "n": 12, "sources": {"popularity": shares, "text": dict.fromkeys(shares)}},
+        "chosen": {"warm_steps": 3, "steps": 2, "trees": 5},
+        "counts": {"events kept": 84},
+        "eligibility": "every item",
+        "seconds": {"ingest": 0.5, "text": 12.0},
+        "peak_memory_mb": 512.5,
+    }
+
+
+def judged(task: str) -> evaluate.Verdict:
+    """Everybody wants the first two items; each system puts them one place lower than the one after it. In task `new`: nothing is wanted."""
+    truth = [(user, item, 1) for user in USERS[:-1] for item in ITEM_IDS[:2]] if task == "all" else []
+    question = evaluate.Question(
+        truth=pl.DataFrame(truth, schema={"user_id": pl.String, "item_id": pl.String, "label": pl.Int32}, orient="row"),
+        users=pl.Series("user_id", USERS),
+        relevant_from=1,
+        gains=(0.0, 1.0),
+        catalogue=pl.DataFrame({"item_id": ITEM_IDS, "n_users": [6] * 10, "item_age": ["older"] * 10, "item_popularity": ["head"] * 10}),
+        user_slices=pl.DataFrame({"user_id": USERS, "user_activity": ["1 to 9 items"] * 12}),
+        n_all_users=12,
+    )
+    return evaluate.judge({name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}, question, "ranker", 20, 7)
+
+
+def _lists(shift: int) -> pl.DataFrame:
+    items = [*ITEM_IDS[2 : 2 + shift], *ITEM_IDS[:2], *ITEM_IDS[2 + shift :]]
+    rows = [(user, item, rank) for user in USERS for rank, item in enumerate(items, 1)]
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "rank": pl.Int32}, orient="row")
