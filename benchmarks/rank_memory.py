@@ -33,9 +33,8 @@ def main() -> None:
         rows = [measure(arguments.config, times, Path(scratch)) for times in (1, arguments.times)]
     print(f"{'users':>9} {'rows':>11} {'seconds':>8} {'users/s':>8} {'peak MB':>8}")
     for row in rows:
-        print(
-            f"{row['n_users']:>9,} {row['n_rows']:>11,} {row['seconds']:>8.1f} {row['n_users'] / row['seconds']:>8.0f} {row['peak_mb']:>8.0f}"
-        )
+        speed = row["n_users"] / row["seconds"]
+        print(f"{row['n_users']:>9,} {row['n_rows']:>11,} {row['seconds']:>8.1f} {speed:>8.0f} {row['peak_mb']:>8.0f}")
     print(f"peak memory, {arguments.times}x the users / as they are: {rows[1]['peak_mb'] / rows[0]['peak_mb']:.3f}")
 
 

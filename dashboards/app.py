@@ -3,13 +3,18 @@
 import streamlit as st
 
 from dashboards.project import STYLE
+from recsys.errors import RecsysError
 
 st.set_page_config(page_title="recsys", page_icon=":material/recommend:", layout="wide")
 st.html(STYLE)
-st.navigation(
+page = st.navigation(
     [
         st.Page("users.py", title="Users", icon=":material/person_search:", default=True),
         st.Page("verdict.py", title="Verdict", icon=":material/monitoring:"),
     ],
     position="top",
-).run()
+)
+try:
+    page.run()
+except RecsysError as error:
+    st.error(str(error))

@@ -15,8 +15,7 @@ def systems(frame: pd.DataFrame) -> alt.LayerChart:
     order = list(rows["system"])
     colour = alt.Color("system:N", legend=None, scale=alt.Scale(domain=order, range=[ROLES.get(name, NEUTRAL) for name in order]))
     y = alt.Y("system:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
-    tooltip = ["system", *(alt.Tooltip(f"{name}:Q", format=".4f") for name in ("ndcg", "low", "high")), alt.Tooltip("n:Q", title="users")]
-    base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
+    base = alt.Chart(rows).encode(y=y, tooltip=_figures())
     bars = base.mark_bar(cornerRadiusEnd=3, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
     return (bars + _whiskers(base)).properties(height=36 * len(rows) + 40)
 
@@ -42,12 +41,7 @@ def slices(frame: pd.DataFrame) -> alt.LayerChart:
     roles = list(ROLES)
     colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())), legend=alt.Legend(orient="bottom"))
     offset = alt.YOffset("role:N", sort=roles)
-    tooltip = [
-        "value",
-        "system",
-        *(alt.Tooltip(f"{name}:Q", format=".4f") for name in ("ndcg", "low", "high")),
-        alt.Tooltip("n:Q", title="users"),
-    ]
+    tooltip = ["value", *_figures()]
     base = alt.Chart(rows).encode(y=alt.Y("value:N", title=None, axis=alt.Axis(labelLimit=260)), yOffset=offset, tooltip=tooltip)
     bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
     return (bars + _whiskers(base)).properties(height=90 * rows["value"].nunique() + 80)
@@ -76,9 +70,8 @@ def text_curve(frame: pd.DataFrame) -> alt.Chart:
 
 def ranker_curve(frame: pd.DataFrame) -> alt.Chart:
     """LightGBM's own ndcg@10 on the valid window by trees, a line a ranker."""
-    return _curve(
-        frame, "trees", "system", {k: ROLES[k] for k in ("ranker", "ranker_no_text")}, "trees", "LightGBM's ndcg@10, valid window"
-    )
+    colours = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT}
+    return _curve(frame, "trees", "system", colours, "trees", "LightGBM's ndcg@10, valid window")
 
 
 def _curve(frame: pd.DataFrame, x: str, line: str, colours: dict[str, str], x_title: str, y_title: str) -> alt.Chart:
@@ -111,6 +104,11 @@ def windows(frame: pd.DataFrame) -> alt.Chart:
     chart = alt.Chart(frame).mark_bar(cornerRadius=3, height=16, color=RANKER, opacity=0.85)
     tooltip = ["name", *days, alt.Tooltip("n_events:Q", format=",", title="events"), alt.Tooltip("n_queries:Q", format=",", title="users")]
     return chart.encode(x=alt.X("start:T", title=None), x2="end:T", y=y, tooltip=tooltip).properties(height=32 * len(frame) + 40)
+
+
+def _figures() -> list[object]:
+    values = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("ndcg", "low", "high")]
+    return ["system", *values, alt.Tooltip("n:Q", title="users")]
 
 
 def _whiskers(base: alt.Chart) -> alt.LayerChart:

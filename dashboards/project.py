@@ -13,6 +13,7 @@ from recsys.errors import ArtefactError, ConfigError
 
 STYLE = """<style>
 .block-container {padding-top: 4rem; max-width: 1500px;}
+[data-testid="stAppDeployButton"] {display: none;}
 .list {display: grid; gap: 0;}
 .list .row {display: grid; grid-template-columns: 2.2rem 1fr auto; gap: .25rem .75rem; align-items: center; padding: .45rem .25rem;
   border-bottom: 1px solid rgba(128, 128, 128, .22);}

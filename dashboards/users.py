@@ -18,13 +18,15 @@ def page() -> None:
     here = project()
     run, night = current_run(here.home), served_night(here.home)
     st.title("Users")
+    st.caption(f"Project {here.name}: what somebody did so far, and the list that tonight offers them.")
     if run is None and night is None:
         nothing_yet("There is no run yet, so there is nothing to show.", here, "train")
         return
     source = night or run
     assert source is not None
     night = _choose_night(here, night)
-    user_id = st.text_input("User id", key="user", bind="query-params", placeholder="type a user id", icon=":material/search:").strip()
+    typed = st.text_input("User id", key="user", bind="query-params", placeholder="type a user id", icon=":material/search:", width=420)
+    user_id = typed.strip()
     if not user_id:
         _offer(here, source, "", "Type the id of a user, or begin with one of these:")
         return
@@ -51,7 +53,7 @@ def _user(here: Project, source: Run, night: Run | None, user_id: str) -> None:
         _offer(here, source, user_id, "Ids that hold what you typed:")
         return
     _figures(history, tonight, source)
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([6, 5], gap="large")
     with left:
         _history(history, source)
     with right:
@@ -88,19 +90,20 @@ def _history(history: pd.DataFrame, source: Run) -> None:
     st.subheader("History")
     st.caption(f"Everything before {source.manifest['as_of'][:10]}, the latest first")
     if history.empty:
-        st.info("This user has no interaction yet: the list is made of what is popular.", icon=":material/info:")
+        st.info(f"No interaction of this user before {source.manifest['as_of'][:10]}.", icon=":material/info:")
         return
     shown = ["event_time", "event_type", "title", "category", "price", "item_id"]
     st.dataframe(
-        history,
+        # Without a zone: Streamlit's way to the browser uses what pandas deprecates for moments with one.
+        history.assign(event_time=history["event_time"].dt.tz_convert(None)),
         hide_index=True,
-        height=740,
+        height=min(740, 35 * len(history) + 38),
         column_order=[name for name in shown if name != CATEGORY or history[CATEGORY].notna().any()],
         column_config={
             "event_time": st.column_config.DatetimeColumn("when (UTC)", format="YYYY-MM-DD HH:mm", width=130),
             "event_type": st.column_config.TextColumn("what", width=80),
-            "title": st.column_config.TextColumn("item", width="medium"),
-            "price": st.column_config.NumberColumn("price", format="%.2f", width=70),
+            "title": st.column_config.TextColumn("item", width=250),
+            "price": st.column_config.NumberColumn("price", format="%.2f", width=60),
             "item_id": st.column_config.TextColumn("id", width=80),
         },
     )

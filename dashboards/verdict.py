@@ -13,7 +13,6 @@ SLICES = {"item_age": "age of the item", "item_popularity": "popularity of the i
 FOUR = st.column_config.NumberColumn(format="%.4f")
 SIGNED = st.column_config.NumberColumn(format="%+.4f")
 COUNT = st.column_config.NumberColumn(format="localized")
-SHARE = st.column_config.NumberColumn(format="percent")
 TOP = 20
 
 
@@ -21,6 +20,7 @@ def page() -> None:
     """The page."""
     here = project()
     st.title("Verdict")
+    st.caption(f"Project {here.name}: is the ranker better than simpler systems, for whom, thanks to what, and at what cost.")
     current = current_run(here.home)
     known = here.home.run_ids()[::-1]
     if not known:
@@ -121,11 +121,11 @@ def _candidates(run: Run, task: str) -> None:
     found, frame = report.object_of(run)["candidate_recall"], report.recall_frame(run)
     total = "-" if found["total"] is None else f"{found['total']:.1%}"
     st.subheader(f"{total} of what users went for was among their candidates")
-    st.caption("The mean over users; a ranker cannot list what no source retrieved. It is the same for both tasks.")
-    left, right = st.columns([3, 2], gap="large")
+    st.caption("The mean over users of the test window, items they had before included. A ranker cannot list what no source retrieved.")
+    left, right = st.columns(2, gap="large")
     left.altair_chart(charts.recall(frame))
     names = {"value": "recall, mean of users", "alone": "share of all pairs", "only": "by no other source"}
-    config = {name: st.column_config.NumberColumn(label, format="percent") for name, label in names.items()}
+    config = {name: st.column_config.NumberColumn(label, format="percent", width=130) for name, label in names.items()}
     right.dataframe(frame, hide_index=True, column_order=["source", *names], column_config=config)
 
 
@@ -145,13 +145,17 @@ def _learning(run: Run, task: str) -> None:
 
 def _features(run: Run, task: str) -> None:
     frame = report.importance_frame(run)
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([2, 3], gap="large")
     with left:
         st.subheader(f"The first {min(TOP, len(frame))} of {len(frame)} features")
         st.altair_chart(charts.importance(frame.head(TOP)))
     with right:
         st.subheader("What they mean")
-        columns = {"gain": st.column_config.NumberColumn("gain", format="percent", width=70)}
+        columns = {
+            "feature": st.column_config.TextColumn(width=160),
+            "meaning": st.column_config.TextColumn(width=480),
+            "gain": st.column_config.NumberColumn(format="percent", width=70),
+        }
         st.dataframe(frame, hide_index=True, height=560, column_order=["feature", "meaning", "gain"], column_config=columns)
 
 

@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, point, pointed, replacing, sha256, temporary_name
 from recsys.errors import ArtefactError
 
-__all__ = ["Draft", "Home", "Run", "VectorCache", "draft", "new_run_id"]
+__all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
 
 log = logging.getLogger(__name__)
 
@@ -264,3 +264,32 @@ class VectorCache:
         lines = np.frombuffer("\n".join(order).encode("ascii"), np.uint8)
         with replacing(self._path(encoder_hash)) as temporary:
             save_file({"hashes": lines, "vectors": rows[[place[text_hash] for text_hash in order]]}, temporary)
+
+
+@dataclass(frozen=True)
+class StateCache:
+    """Token states of texts below the trained layers, one safetensors file a split of an encoder; holds the latest catalogue only."""
+
+    folder: Path
+
+    def load(self, key: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.float32]]:
+        """Text hashes (n), offsets (n + 1) and states (n_tokens, hidden) float32; none, with a warning, where the file is damaged."""
+        nothing: tuple[list[str], NDArray[np.int64], NDArray[np.float32]] = [], np.zeros(1, np.int64), np.empty((0, 0), np.float32)
+        path = self.folder / f"{key}.safetensors"
+        if not path.exists():
+            return nothing
+        try:
+            tensors = load_file(path)
+            hashes, offsets, states = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["offsets"], tensors["states"]
+            if len(offsets) != len(hashes) + 1 or offsets[-1] != len(states):
+                raise ValueError(f"{len(hashes)} hashes, {len(offsets)} offsets, {len(states)} states")
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            log.warning("%s: damaged (%s); its texts go through the encoder again", path, error)
+            return nothing
+        return hashes, offsets, states
+
+    def store(self, key: str, hashes: list[str], offsets: NDArray[np.int64], states: NDArray[np.float32]) -> None:
+        """Keep the states of these texts in the place of what was there. Raises ArtefactError on a disk error."""
+        lines = np.frombuffer("\n".join(hashes).encode("ascii"), np.uint8)
+        with replacing(self.folder / f"{key}.safetensors") as temporary:
+            save_file({"hashes": lines, "offsets": offsets, "states": states}, temporary)

@@ -115,7 +115,7 @@ class Text(Section):
     positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")
     negatives: int = Field(256, ge=0, le=10**6, description="extra items drawn uniformly a step, beside the in-batch ones")
     history: int = Field(50, ge=1, le=10000, description="latest interactions of a user that are attended to")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="of the encoder")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="of the encoder")
     tower_learning_rate: float = Field(1e-3, gt=0, le=1, description="of the projection and the history tower")
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")

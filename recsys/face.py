@@ -1,4 +1,4 @@
-"""The Python face: what the commands do, as three functions."""
+"""The Python face: what the commands do, as three functions. Torch and LightGBM are imported inside them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from recsys import config
 from recsys.artefacts import Run
-from recsys.pipeline import nightly, training
 from recsys.pipeline.job import Display, Job, utc_now
 
 
 def train(config_path: str | Path) -> Run:
     """`recsys train`: fit, judge, refit, keep, and make the run current. Raises RecsysError as the command would print it."""
+    from recsys.pipeline import training
+
     with job(Path(config_path)) as one:
         return training.train(one)
 
@@ -30,6 +31,8 @@ def rank(
 
     `as_of` None: the midnight after the last event. Raises RecsysError as the command would print it.
     """
+    from recsys.pipeline import nightly
+
     with job(Path(config_path)) as one:
         return nightly.rank(one, run_id, as_of, Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
 

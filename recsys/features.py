@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from feature_store import Count, Entity, FeatureStore, FeatureView, Last, Mean, SinceFirst, SinceLast, Sum
-from recsys.blocks import Catalogue, Floats, History
+from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.schema import EVENT_TYPES, LIKED, TIME
 
 PRIOR = 10.0
@@ -277,18 +277,18 @@ def _text_columns(retrieved: Retrieved, history: History, vectors: Floats) -> di
 
 def _history_matches(retrieved: Retrieved, history: History, vectors: Floats, rows_at_once: int = 16_384) -> tuple[Floats, Floats]:
     places, real = history.latest(TEXT_HISTORY)
-    has_text = np.any(vectors != 0, axis=1)
+    has_text: Bools = (vectors != 0).any(axis=1)
     items = history.item_index[places] if len(history.item_index) else np.zeros(places.shape, np.int32)
     liked = history.is_liked[places] if len(history.item_index) else np.zeros(places.shape, bool)
-    real = real & liked & has_text[items]
+    usable: Bools = real & liked & has_text[items]
     cosine = np.full((len(retrieved.user), TEXT_HISTORY), np.nan, np.float32)
     for start in range(0, len(retrieved.user), rows_at_once):
         rows = slice(start, start + rows_at_once)
         user = retrieved.user[rows]
-        first, last = (int(user[0]), int(user[-1]) + 1) if len(user) else (0, 0)
+        first, last = int(user[0]), int(user[-1]) + 1
         cosine[rows] = _cosines(retrieved.item[rows], user - first, items[first:last], vectors)
-    cosine[~real[retrieved.user] | ~has_text[retrieved.item][:, None]] = np.nan
-    none = np.isnan(cosine).all(axis=1)
+    cosine[~usable[retrieved.user] | ~has_text[retrieved.item][:, None]] = np.nan
+    none = np.count_nonzero(~np.isnan(cosine), axis=1) == 0
     best = np.where(none, np.nan, np.nanmax(np.where(none[:, None], 0, cosine), axis=1))
     first_real = np.argmax(~np.isnan(cosine), axis=1)
     last_liked = np.take_along_axis(cosine, first_real[:, None], axis=1)[:, 0]

@@ -80,7 +80,7 @@ def groups(query_id: NDArray[np.uint32]) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.r_[True, query_id[1:] != query_id[:-1]]) if len(query_id) else np.array([], np.int64)
     if len(np.unique(query_id[starts])) != len(starts):
         raise TableError("ranker rows: the rows of a query are not contiguous. Sort them by query_id.")
-    sizes = np.diff(np.r_[starts, len(query_id)])
+    sizes: NDArray[np.int64] = np.diff(np.append(starts, len(query_id)))
     if len(sizes) and sizes.max() > MAX_ROWS_A_QUERY:
         raise TableError(f"ranker rows: a query has {sizes.max()} rows, LightGBM takes {MAX_ROWS_A_QUERY}. Lower candidates.per_source.")
     return sizes

@@ -70,14 +70,7 @@ def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:
 
 
 def _reason() -> pl.Expr:
-    again = pl.format(
-        "{}: {}, last {} ago",
-        pl.lit(REASONS["repurchase"]),
-        _counted(pl.col("likes").round(), "time"),
-        _counted(pl.col("days").floor(), "day"),
-    )
+    n, days = pl.col("likes").round().cast(pl.Int64), pl.col("days").floor().cast(pl.Int64)
+    times = pl.when(n == 1).then(pl.lit("once")).otherwise(pl.format("{} times", n))
+    again = pl.format("{} {}, last {} days ago", pl.lit(REASONS["repurchase"]), times, days)
     return pl.when(pl.col("likes") > 0).then(again).otherwise(pl.col("source").replace_strict(REASONS))
-
-
-def _counted(number: pl.Expr, word: str) -> pl.Expr:
-    return pl.format("{} {}", number.cast(pl.Int64), pl.when(number == 1).then(pl.lit(word)).otherwise(pl.lit(f"{word}s")))

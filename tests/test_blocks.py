@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from worlds import START, events_table, items_table
@@ -18,13 +18,19 @@ FEW = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.5, 0.5000001, 3e38])
 Row = tuple[str, str, str, datetime]
 rows = st.lists(
     st.tuples(
-        st.sampled_from("abc"), st.sampled_from("xyz"), st.sampled_from(EVENT_TYPES), st.integers(0, 9).map(lambda h: START + timedelta(hours=h))
+        st.sampled_from("abc"),
+        st.sampled_from("xyz"),
+        st.sampled_from(EVENT_TYPES),
+        st.integers(0, 9).map(lambda h: START + timedelta(hours=h)),
     ),
     max_size=30,
 )
 
 
-@given(scores=arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=FEW.map(np.float32)), k=st.integers(0, 11))
+@given(
+    scores=arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=FEW.map(np.float32)), k=st.integers(0, 11)
+)
+@settings(deadline=None)
 def test_top_k_is_a_stable_sort_with_ties_by_column(scores: np.ndarray, k: int) -> None:
     columns, values = top_k(scores, k)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -49,6 +55,7 @@ def oracle(events: list[Row], users: str, as_of: datetime) -> list[list[tuple[da
 
 
 @given(events=rows, hour=st.integers(0, 10))
+@settings(deadline=None)
 def test_a_history_is_what_a_nested_loop_finds_strictly_before_as_of(events: list[Row], hour: int) -> None:
     as_of = START + timedelta(hours=hour)
     users = pl.Series("user_id", list("abd"))
@@ -80,6 +87,7 @@ def test_newcomers_and_nobody_have_empty_histories() -> None:
 
 
 @given(events=rows, n=st.integers(1, 5))
+@settings(deadline=None)
 def test_the_latest_rows_come_latest_first_and_never_from_another_user(events: list[Row], n: int) -> None:
     as_of = START + timedelta(days=1)
     history = History.of(events_table(events), catalogue(), pl.Series("user_id", list("abc")), as_of, WEIGHTS)
@@ -90,6 +98,7 @@ def test_the_latest_rows_come_latest_first_and_never_from_another_user(events: l
 
 
 @given(events=rows)
+@settings(deadline=None)
 def test_a_matrix_sums_a_users_rows_and_leaves_the_history_as_it_was(events: list[Row]) -> None:
     history = History.of(events_table(events), catalogue(), pl.Series("user_id", list("abc")), START + timedelta(days=1), WEIGHTS)
     before = [array.copy() for array in (history.indptr, history.item_index, history.event_type, history.age_days, history.weight)]

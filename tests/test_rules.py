@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import END
 
@@ -33,6 +33,7 @@ pool = st.lists(
 
 
 @given(rows=pool, k=st.integers(1, 8), task=st.sampled_from(["all", "new"]))
+@settings(deadline=None)
 def test_lists_are_what_a_sort_by_hand_gives(rows: list[Row], k: int, task: str) -> None:
     found = lists(rows, k, task)
     expected = []
@@ -60,7 +61,11 @@ def test_task_new_leaves_out_what_the_user_had_and_counts_places_without_it() ->
 
 
 def test_the_reason_is_that_of_the_source_that_placed_it_highest() -> None:
-    rank = {"text": np.array([1, 9], np.float32), "collaborative": np.array([2, 3], np.float32), "popularity": np.array([5, np.nan], np.float32)}
+    rank = {
+        "text": np.array([1, 9], np.float32),
+        "collaborative": np.array([2, 3], np.float32),
+        "popularity": np.array([5, np.nan], np.float32),
+    }
     found = lists([(0, "a", 2.0, False), (0, "b", 1.0, False)], rank=rank)
     assert found["reason"].to_list() == [REASONS["text"], REASONS["collaborative"]]
 

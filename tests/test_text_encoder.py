@@ -23,6 +23,10 @@ def quiet(what: str, done: int, total: int) -> None:
     assert 0 <= done <= total, what
 
 
+def with_states(encoder: Encoder, inputs: Inputs) -> Inputs:
+    return Inputs(inputs.offsets, inputs.ids, encoder.states(inputs, np.arange(len(inputs)), quiet))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)  # on a busy machine the threads of so small a model wait for one another
@@ -35,7 +39,7 @@ def encoder(folder: Path) -> Encoder:
 
 
 @given(lengths=st.lists(st.integers(0, 40), max_size=30), seed=st.integers(0, 9))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_batches_cover_every_row_once_within_the_token_budget(encoder: Encoder, lengths: list[int], seed: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     inputs = Inputs(offsets, np.zeros(offsets[-1], np.int32), None)
@@ -69,10 +73,19 @@ def test_chosen_rows_come_in_the_order_asked_for(encoder: Encoder) -> None:
 def test_the_split_model_is_the_whole_model(folder: Path, train_layers: int, pooling: str) -> None:
     encoder = Encoder(folder, pooling, 24, train_layers, 256)
     inputs = encoder.tokens([*TEXTS, *ODD_TEXTS])
-    split = encoder.with_states(inputs, quiet)
-    assert split.states is not None
+    split = with_states(encoder, inputs)
     np.testing.assert_allclose(encoder.encode(split, quiet), encoder.encode(inputs, quiet), atol=1e-5)
     assert len(encoder.model.encoder.layer) == 3
+
+
+def test_states_of_chosen_texts_come_packed_in_the_order_asked_for(encoder: Encoder) -> None:
+    inputs = encoder.tokens([*TEXTS, *ODD_TEXTS])
+    whole = with_states(encoder, inputs).states
+    assert whole is not None
+    chosen = np.array([44, 3, 30, 0])
+    expected = [whole[inputs.offsets[row] : inputs.offsets[row + 1]] for row in chosen]
+    np.testing.assert_allclose(encoder.states(inputs, chosen, quiet), np.concatenate(expected), atol=1e-5)
+    assert encoder.states(inputs, chosen[:0], quiet).shape == (0, 32)
 
 
 def test_vectors_are_those_of_transformers_with_pooling_by_hand(folder: Path) -> None:
@@ -80,7 +93,7 @@ def test_vectors_are_those_of_transformers_with_pooling_by_hand(folder: Path) ->
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     mean, cls = (Encoder(folder, pooling, 24, 1, 256) for pooling in ("mean", "cls"))
-    found = {name: e.encode(e.with_states(e.tokens(TEXTS), quiet), quiet) for name, e in (("mean", mean), ("cls", cls))}
+    found = {name: e.encode(with_states(e, e.tokens(TEXTS)), quiet) for name, e in (("mean", mean), ("cls", cls))}
     for row, text in enumerate(TEXTS):
         with torch.no_grad():
             states = model(**tokenizer(text, return_tensors="pt", truncation=True, max_length=24)).last_hidden_state[0].numpy()

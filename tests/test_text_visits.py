@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import START, TYPES, events_table, items_table
 
@@ -32,6 +32,7 @@ def history_of(events: list[Row]) -> History:
 
 
 @given(events=rows, without_text=st.sets(st.integers(0, 5)))
+@settings(deadline=None)
 def test_visits_are_what_a_nested_loop_finds(events: list[Row], without_text: set[int]) -> None:
     usable = np.array([n not in without_text for n in range(6)])
     history = history_of(events)
@@ -77,9 +78,7 @@ def toy_sampler(n_visits: int = 5, n_positives: int = 2, n_negatives: int = 3) -
 
 
 def as_lists(step: Step) -> list[list[float]]:
-    return [
-        array.tolist() for array in (step.visits, step.pair_visit, step.pair_item, step.pair_weight, step.items, step.log_inclusion)
-    ]
+    return [array.tolist() for array in (step.visits, step.pair_visit, step.pair_item, step.pair_weight, step.items, step.log_inclusion)]
 
 
 def test_a_step_is_a_pure_function_of_its_number() -> None:
@@ -156,6 +155,7 @@ def step_of(n_visits: int, items: np.ndarray, pairs: list[tuple[int, int, float]
 
 
 @given(seed=st.integers(0, 1000))
+@settings(deadline=None)
 def test_the_loss_is_what_a_loop_gives_in_double_precision(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores, liked, log_inclusion = rng.normal(size=(3, 7)) * 5, rng.random((3, 7)) < 0.4, -rng.random(7) * 4

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import END, START, config, events_table
 
@@ -29,6 +29,7 @@ lengths = st.fixed_dictionaries(
 
 
 @given(lengths)
+@settings(deadline=None)
 def test_windows_follow_one_another_in_order_with_the_gap_and_end_at_the_end(time: dict[str, int]) -> None:
     ledger = evaluation_ledger(START, START + 120 * DAY, config({"time": time}))
     windows = ledger.windows
@@ -38,14 +39,18 @@ def test_windows_follow_one_another_in_order_with_the_gap_and_end_at_the_end(tim
     gap = time["gap_days"] * DAY
     gaps = [b.start - a.end for a, b in pairwise(windows)]
     assert gaps == [gap, *[timedelta(0)] * (time["n_folds"] - 1), gap, gap]
-    assert [(w.end - w.start) // DAY for w in windows[1:]] == [time["fold_days"]] * time["n_folds"] + [time["valid_days"], time["test_days"]]
+    assert [(w.end - w.start) // DAY for w in windows[1:]] == [time["fold_days"]] * time["n_folds"] + [
+        time["valid_days"],
+        time["test_days"],
+    ]
     check(ledger.table(), WINDOWS)
 
 
 @given(lengths)
+@settings(deadline=None)
 def test_the_refit_ends_at_the_end_of_the_data_with_the_same_lag(time: dict[str, int]) -> None:
-    settings, end = config({"time": time}), START + 120 * DAY
-    evaluated, refit = evaluation_ledger(START, end, settings), refit_ledger(START, end, settings)
+    chosen, end = config({"time": time}), START + 120 * DAY
+    evaluated, refit = evaluation_ledger(START, end, chosen), refit_ledger(START, end, chosen)
     assert refit.folds[-1].end == end
     assert refit.text.start == START
     assert (refit.valid, refit.test) == (None, None)
@@ -67,15 +72,16 @@ def test_the_span_goes_from_midnight_to_midnight_and_holds_the_last_event() -> N
 
 
 @given(lengths, st.integers(1, 8), st.integers(1, 80))
+@settings(deadline=None)
 def test_data_too_short_are_refused_with_settings_that_do_fit(time: dict[str, int], text_days: int, days: int) -> None:
-    settings, end = config({"time": time, "text": {"valid_days": text_days}}), START + days * DAY
+    chosen, end = config({"time": time, "text": {"valid_days": text_days}}), START + days * DAY
     asked = time["n_folds"] * time["fold_days"] + time["valid_days"] + time["test_days"] + 3 * time["gap_days"] + 2 * text_days
     if days >= asked:
-        ledger = evaluation_ledger(START, end, settings)
+        ledger = evaluation_ledger(START, end, chosen)
         assert (ledger.text.end - ledger.text.start) / DAY == days - asked + 2 * text_days
         return
     with pytest.raises(TooShortError, match=f"{days} days .* need {asked}") as caught:
-        evaluation_ledger(START, end, settings)
+        evaluation_ledger(START, end, chosen)
     named = dict(re.findall(r"(\w+\.\w+) = (\d+)", str(caught.value)))
     if days < 6:
         assert not named
@@ -108,6 +114,7 @@ def test_a_return_inside_the_window_sets_the_label_to_nothing_and_a_later_one_ch
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.sampled_from(list(LABELS)), st.integers(-2, 9)), max_size=20))
+@settings(deadline=None)
 def test_truth_is_what_a_nested_loop_finds(rows: list[tuple[str, str, str, int]]) -> None:
     events = events_table([(u, i, kind, START + day * DAY) for u, i, kind, day in rows])
     found: dict[tuple[str, str], int] = {}

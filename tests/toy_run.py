@@ -102,7 +102,7 @@ def report() -> dict[str, object]:
 
 
 def judged(task: str) -> evaluate.Verdict:
-    """Everybody wants the first two items; each system puts them one place lower than the one after it. In task `new`: nothing is wanted."""
+    """Everybody wants the first two items; each system puts them a place lower than the next one. In task `new` nothing is wanted."""
     truth = [(user, item, 1) for user in USERS[:-1] for item in ITEM_IDS[:2]] if task == "all" else []
     question = evaluate.Question(
         truth=pl.DataFrame(truth, schema={"user_id": pl.String, "item_id": pl.String, "label": pl.Int32}, orient="row"),

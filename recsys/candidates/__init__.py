@@ -67,7 +67,9 @@ def pool_of(sources: dict[str, Source], block: Block, eligible: Bools, k: int) -
 
 def fuse(pool: Pool, names: tuple[str, ...]) -> Floats:
     """Reciprocal-rank fusion (r,) float32: the sum over sources of 1 / (60 + rank), 0 where none retrieved."""
-    return np.sum([np.nan_to_num(1 / (FUSION_CONSTANT + pool.rank[name]), nan=0.0) for name in names], axis=0).astype(np.float32)
+    shares = np.stack([np.nan_to_num(1 / (FUSION_CONSTANT + pool.rank[name]), nan=0.0) for name in names])
+    fused: Floats = shares.sum(axis=0).astype(np.float32)
+    return fused
 
 
 def list_top(scores: Floats, shown: Bools, k: int) -> tuple[NDArray[np.int64], Index, NDArray[np.int64]]:

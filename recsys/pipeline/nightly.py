@@ -62,7 +62,7 @@ def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:
         return False
     if not allowed:
         raise FutureError(
-            f"run {run.run_id} has learned from events up to {knows_until:%Y-%m-%d %H:%M}, and --as-of {as_of:%Y-%m-%d %H:%M} is before that: "
+            f"run {run.run_id} has learned from events up to {knows_until:%Y-%m-%d %H:%M}, --as-of {as_of:%Y-%m-%d %H:%M} is before that: "
             "its lists would know the future. Name an older run with --run, or pass --allow-future-model (the manifest will say so)."
         )
     return True

@@ -26,7 +26,7 @@ SCORES_MB = 64
 
 @dataclass(frozen=True)
 class TextSide:
-    """The interest model and the catalogue's vectors: pooled (n_items, hidden) by the untrained encoder, vectors (n_items, dim) by the tuned one."""
+    """The interest model and the catalogue's unit vectors: (n_items, dim) by the tuned model, (n_items, hidden) by the frozen encoder."""
 
     model: InterestModel
     vectors: Floats

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys import text, timeline
-from recsys.artefacts import VectorCache
+from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.pipeline.job import Job
 from recsys.pipeline.snapshot import TextSide, weights
@@ -50,7 +50,7 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     inputs = encoder.tokens(values)
     n_layers = len(encoder.parameters())
     if config.steps and n_layers and encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
-        inputs = encoder.with_states(inputs, job.display.progress)
+        inputs = _with_states(job, encoder, digests, inputs)
     pooled = _pooled(job, encoder, digests, inputs)
     group = np.unique(np.array(values), return_inverse=True)[1].astype(np.int64) + 1
     return Texts(folder, digests, np.where(np.array(values) == "", 0, group), inputs, pooled)
@@ -126,6 +126,24 @@ def _pooled(job: Job, encoder: text.Encoder, digests: list[str], inputs: text.In
     return pooled
 
 
+def _with_states(job: Job, encoder: text.Encoder, digests: list[str], inputs: text.Inputs) -> text.Inputs:
+    """The inputs with the outputs of the layers that are not trained: from the cache where a text went through them before."""
+    cache, key = StateCache(job.home.caches / "states"), f"{encoder.digest()}-{encoder.n_below}"
+    hashes, offsets, kept = cache.load(key)
+    place = {digest: row for row, digest in enumerate(hashes)}
+    missing = np.array([row for row, digest in enumerate(digests) if digest not in place], np.int64)
+    states = np.empty((len(inputs.ids), encoder.hidden), np.float32)
+    made = encoder.states(inputs, missing, job.display.progress)
+    made_offsets = np.concatenate([[0], np.cumsum(inputs.lengths[missing])])
+    fresh = {int(row): n for n, row in enumerate(missing)}
+    for row, digest in enumerate(digests):
+        source, at, n = (made, made_offsets, fresh[row]) if row in fresh else (kept, offsets, place[digest])
+        states[inputs.offsets[row] : inputs.offsets[row + 1]] = source[at[n] : at[n + 1]]
+    if len(missing) or len(hashes) != len(digests):
+        cache.store(key, digests, inputs.offsets, states)
+    return text.Inputs(inputs.offsets, inputs.ids, states)
+
+
 def _history(job: Job, catalogue: Catalogue, events: pl.LazyFrame, until: datetime) -> History:
     before = events.filter(pl.col("event_time") < pl.lit(until, TIME)).select("user_id", "item_id", "event_time", "event_type").collect()
     return History.of(before, catalogue, before["user_id"].unique().sort(), until, weights(job.config))
@@ -153,9 +171,8 @@ def _question(job: Job, catalogue: Catalogue, events: pl.LazyFrame, held_out: ti
 
 
 def _training_digest(job: Job, texts: Texts, encoder: text.Encoder, history: History, chosen: text.Fitted | None) -> str:
-    sha = hashlib.sha256(
-        f"{encoder.digest()} {job.config.text} {job.config.project.seed} {job.threads} {chosen and (chosen.warm_steps, chosen.steps)}".encode()
-    )
+    steps = (chosen.warm_steps, chosen.steps) if chosen else None
+    sha = hashlib.sha256(f"{encoder.digest()} {job.config.text} {job.config.project.seed} {job.threads} {steps}".encode())
     sha.update("".join(texts.digest).encode())
     for array in (history.item_index, history.event_type, history.age_days, history.weight, history.indptr):
         sha.update(array.tobytes())

@@ -10,6 +10,7 @@ import polars as pl
 from recsys import candidates, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.blocks import Bools, Catalogue
+from recsys.errors import TooShortError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline import verdict
 from recsys.pipeline.job import Job, peak_memory_mb
@@ -139,7 +140,9 @@ def _chunk_parts(
 
 
 def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
-    return (np.bincount(user, positive, minlength=int(user.max(initial=0)) + 1) > 0)[user]
+    found: Bools = np.bincount(user, positive, minlength=int(user.max(initial=0)) + 1) > 0
+    of_rows: Bools = found[user]
+    return of_rows
 
 
 def _joined(parts: list[Part]) -> Part:
@@ -154,9 +157,7 @@ def _joined(parts: list[Part]) -> Part:
 def _refuse_few(part: Part, where: str, setting: str) -> None:
     n = len(np.unique(part.rows.query_id))
     if n < MIN_QUERIES:
-        raise timeline.TooShortError(
-            f"{where}: only {n} queries have a positive among their candidates, {MIN_QUERIES} are needed. Raise {setting}."
-        )
+        raise TooShortError(f"{where}: only {n} queries have a positive among their candidates, {MIN_QUERIES} are needed. Raise {setting}.")
 
 
 def _fit_ranker(job: Job, name: str, rows: Part, valid: Part | None, chosen: Models | None) -> ranker.Ranker:
@@ -170,11 +171,11 @@ def _fit_ranker(job: Job, name: str, rows: Part, valid: Part | None, chosen: Mod
 
 
 def _columns(part: Part, with_text: bool) -> ranker.Rows:
-    """The rows as they are, or without text: neither text features nor rows that only text retrieved, nor queries so left without a positive."""
+    """The rows as they are, or without text: no text features, no rows that only text retrieved, no queries so left without a positive."""
     if with_text:
         return part.rows
     every = features.names()
-    wanted = [every.index(name) for name in features.names(with_text=False)]
+    wanted = np.array([every.index(name) for name in features.names(with_text=False)])
     query = np.unique(part.rows.query_id, return_inverse=True)[1]
     kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
     return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])

@@ -84,7 +84,7 @@ def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, F
     yield "collaborative", sources["collaborative"].score(block)
     frozen = snapshot.text.frozen
     users = text.mean_of_history(block.history, frozen, snapshot.config.text.history)
-    has_both = users.any(axis=1)[:, None] & frozen.any(axis=1)[None, :]
+    has_both = np.outer(np.any(users != 0, axis=1), np.any(frozen != 0, axis=1))
     yield "text_frozen", np.where(has_both, users @ frozen.T, -np.inf).astype(np.float32)
     yield "text_tuned", sources[candidates.TEXT].score(block)
 

@@ -1,5 +1,6 @@
 """What `recsys train`, `recsys report` and `recsys check` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
 
 if TYPE_CHECKING:
     from recsys.ingest.checks import CheckResult
+
+WIDTH = 110
+"""Columns of the terminal that the verdict is made for."""
 
 MISSING = "-"
 """Printed for a figure that is undefined: the mean of nobody, the share of nothing."""
@@ -70,12 +74,17 @@ def interval(row: Row, key: str, sign: str = "") -> str:
 
 def _heading(report: Report) -> str:
     chosen = report["chosen"]
-    return (
-        f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}\n"
+    return _prose(
+        f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}",
         f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, "
-        f"{chosen['trees']} trees of the ranker.\n"
-        "The figures below are of the test window; the model kept for ranking was fitted again up to the end of the events."
+        f"{chosen['trees']} trees of the ranker.",
+        "The figures are of the test window; the model kept for ranking was fitted again up to the end of the events.",
     )
+
+
+def _prose(*sentences: str) -> str:
+    """Each sentence on a line of its own, broken between words where it is longer than a terminal is wide."""
+    return "\n".join(textwrap.fill(one, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for one in sentences)
 
 
 def _windows(report: Report) -> str:
@@ -87,10 +96,10 @@ def _task_heading(report: Report, task: str) -> str:
     primary = ", the primary one" if task == report["task"] else ""
     without = report["tasks"][task]["n_without_truth"]
     judged = max((row["n"] for row in rows.systems(report, task)), default=0)
-    return (
-        f"TASK {task}{primary}: {rows.SEEN_IN.get(task, '')}\n"
-        f"{judged:,} users of the test window are judged; {without:,} more had nothing to find in this task and are in no figure.\n"
-        f"Eligible: {report['eligibility']}."
+    return _prose(
+        f"TASK {task}{primary}: {rows.SEEN_IN.get(task, '')}",
+        f"{judged:,} users of the test window are judged; {without:,} more had nothing to find in this task and are in no figure.",
+        f"Eligible: {report['eligibility']}.",
     )
 
 

@@ -3,8 +3,8 @@
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, item_texts, mean_of_history
-from recsys.text.training import Fitted, Question, Training
 from recsys.text.tiny import write_tiny_bert
+from recsys.text.training import Fitted, Question, Training
 from recsys.text.weights import MINILM, find_encoder
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "write_tiny_bert",
 ]

@@ -36,7 +36,7 @@ class Inputs:
 
     offsets: NDArray[np.int64]
     ids: NDArray[np.int32]
-    states: Tensor | None
+    states: Floats | None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -80,6 +80,11 @@ class Encoder:
         self._stack, self.splits = stack, self.model.config.model_type in SPLITTABLE
         return trained
 
+    @property
+    def n_below(self) -> int:
+        """Layers that are not trained."""
+        return len(self._stack) - len(self.trained)
+
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are fine-tuned."""
         return list(self.trained.parameters())
@@ -104,21 +109,21 @@ class Encoder:
         """MB the states of these texts would take."""
         return len(inputs.ids) * self.hidden * 4 / 1e6
 
-    def with_states(self, inputs: Inputs, progress: Progress) -> Inputs:
-        """The inputs with the outputs of the layers that are not trained, computed once."""
-        if not self.splits or inputs.states is not None:
-            return inputs
-        states = torch.empty((len(inputs.ids), self.hidden), dtype=torch.float32)
+    def states(self, inputs: Inputs, rows: NDArray[Any], progress: Progress) -> Floats:
+        """Outputs (n_tokens of the rows, hidden) float32 of the layers that are not trained, packed in the order of `rows`."""
+        starts = np.concatenate([[0], np.cumsum(inputs.lengths[rows])])
+        place = {int(row): n for n, row in enumerate(rows)}
+        states = np.empty((starts[-1], self.hidden), dtype=np.float32)
         done = 0
-        for rows in self.batches(inputs, np.arange(len(inputs))):
-            ids, mask = self._padded_ids(inputs, rows)
+        for batch in self.batches(inputs, rows):
+            ids, mask = self._padded_ids(inputs, batch)
             with torch.inference_mode(), self._precision():
-                below = self._below(ids, mask).float().cpu()
-            place = np.concatenate([np.arange(inputs.offsets[row], inputs.offsets[row + 1]) for row in rows])
-            states[torch.from_numpy(place)] = below[mask.cpu()]
-            done += len(rows)
-            progress("text: layers below", done, len(inputs))
-        return Inputs(inputs.offsets, inputs.ids, states)
+                below = self._below(ids, mask).float().cpu().numpy()
+            for n, row in enumerate(batch):
+                states[starts[place[int(row)]] : starts[place[int(row)] + 1]] = below[n, : inputs.lengths[row]]
+            done += len(batch)
+            progress("text: layers below", done, len(rows))
+        return states
 
     def batches(self, inputs: Inputs, rows: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
         """The rows in batches of like length whose padded tokens stay within the token budget; at least one row each."""
@@ -171,8 +176,7 @@ class Encoder:
     def _padded_states(self, inputs: Inputs, rows: NDArray[Any], mask: Tensor) -> Tensor:
         assert inputs.states is not None
         places = inputs.offsets[rows][:, None] + np.arange(mask.shape[1])[None, :]
-        places = torch.from_numpy(np.minimum(places, len(inputs.ids) - 1))
-        return inputs.states[places].to(self.device)
+        return torch.from_numpy(inputs.states[np.minimum(places, len(inputs.ids) - 1)]).to(self.device)
 
     def _below(self, ids: Tensor, mask: Tensor) -> Tensor:
         layers = self.model.encoder.layer

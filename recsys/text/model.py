@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from recsys.blocks import Bools, Floats, History
@@ -77,7 +78,7 @@ class InterestModel:
             shape = json.loads((folder / "tower.json").read_text())
             tower = Tower(shape["hidden"], shape["dim"])
             tower.load_state_dict(load_file(folder / "tower.safetensors"))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the interest model is not whole ({error}). Train again.") from None
         encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget)
         return cls(encoder, tower.eval(), shape["history"])

@@ -18,7 +18,9 @@ def write_tiny_bert(folder: Path, texts: list[str], seed: int, hidden: int = 64,
 
     logging.disable_progress_bar()
     tokenizer = _tokenizer(texts, vocabulary)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
     torch.manual_seed(seed)
     shape = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),

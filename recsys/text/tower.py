@@ -49,7 +49,8 @@ class Tower(nn.Module):
     def users(self, vectors: Tensor, event_type: Tensor, age_days: Tensor, weight: Tensor, real: Tensor) -> Tensor:
         """Unit vectors (n, dim) of histories: vectors (n, l, dim); event_type, age_days, weight, real (n, l).
 
-        A user without history gets the learned `newcomer` vector (the mean item vector, until training moves it).
+        A user without history, or with one that says nothing (items without text, returns alone), gets the learned `newcomer`
+        vector (the mean item vector, until training moves it).
         """
         kind = functional.one_hot(event_type.long(), len(EVENT_TYPES)).to(vectors.dtype)
         ages = torch.stack([torch.exp(-age_days / scale) for scale in AGE_SCALES_DAYS] + [torch.log1p(age_days), weight], dim=-1)
@@ -58,5 +59,5 @@ class Tower(nn.Module):
         gated = vectors * self.gate[event_type.long()][:, :, None]
         heads = torch.einsum("nlh,nld->nhd", share, gated)
         mixed = torch.einsum("nhd,hde->ne", heads, self.mix)
-        known = real.any(dim=1, keepdim=True)
+        known = (mixed != 0).any(dim=1, keepdim=True)
         return functional.normalize(torch.where(known, mixed, self.newcomer.expand_as(mixed)), dim=-1)

@@ -123,10 +123,11 @@ class Training:
                 group["lr"] = group["peak"] * _warm_up_and_decay(number, schedule)
             losses.append(self._step(phase, sampler.step(number), optimizer, number))
             state["step"] = number + 1
-            self.progress(f"text: {phase}", number + 1, n_steps)
+            self.progress(f"text: {phase}", number, n_steps)
             if state["step"] % check_steps == 0 or state["step"] == n_steps:
                 self._check(phase, float(np.mean(losses)), state, parameters, optimizer)
                 losses = []
+        self.progress(f"text: {phase}", n_steps, n_steps)
         self.checkpoint.best(phase, parameters)
         self.result.curve += state["curve"]
         if phase == "joint":

@@ -1,0 +1,317 @@
+"""Fine-tuning on the checkerboard: the gradient, what is learned, and that a training cut short goes on as if it had not been."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from worlds import DAY, END, TYPES, checkerboard, config, events_table, parity, tiny_bert
+
+from recsys.blocks import Catalogue, Floats, History
+from recsys.candidates import Block, TextMatch
+from recsys.errors import ModelError
+from recsys.text import Checkpoint, Encoder, Fitted, Inputs, InterestModel, Question, Training, item_texts, mean_of_history
+from recsys.text.visits import Sampler
+
+WORLD = checkerboard()
+CATALOGUE = Catalogue.of(WORLD.items)
+USERS = WORLD.events["user_id"].unique().sort()
+WEIGHTS = {name: float(kind["weight"]) for name, kind in TYPES.items()}
+TEXTS = item_texts(CATALOGUE.items)
+SIDE = np.array([parity(item) for item in CATALOGUE.items["item_id"]])
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    assert 0 <= done <= total, what
+
+
+def history(users: pl.Series = USERS, events: pl.DataFrame = WORLD.events, days_before_end: int = 0) -> History:
+    return History.of(events, CATALOGUE, users, END - days_before_end * DAY, WEIGHTS)
+
+
+@dataclass
+class Bench:
+    """What every training of this file starts from."""
+
+    folder: Path
+    inputs: Inputs
+    pooled: Floats
+    group: np.ndarray
+
+    def encoder(self, token_budget: int = 4096) -> Encoder:
+        return Encoder(self.folder, "mean", 24, 1, token_budget)
+
+    def training(self, checkpoint: Path | None = None, progress: Callable[[str, int, int], None] = quiet, **given: Any) -> Training:
+        text = config({"text": {"warm_steps": 60, "steps": 20, "check_steps": 5} | given.pop("text", {})}).text
+        values = {"encoder": self.encoder(), "inputs": self.inputs, "pooled": self.pooled, "text_group": self.group, "history": history()}
+        rest = {"seed": 7, "question": None, "chosen": None, "checkpoint": Checkpoint(checkpoint), "progress": progress}
+        return Training(**(values | {"config": text} | rest | given))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    torch.set_num_threads(1)  # on a busy machine the threads of so small a model wait for one another
+    folder = tiny_bert(tmp_path_factory.mktemp("tiny"), WORLD.items)
+    encoder = Encoder(folder, "mean", 24, 1, 4096)
+    tokens = encoder.tokens(TEXTS)
+    inputs = Inputs(tokens.offsets, tokens.ids, encoder.states(tokens, np.arange(len(tokens)), quiet))
+    group = np.unique(np.array(TEXTS), return_inverse=True)[1].astype(np.int64) + 1
+    return Bench(folder, inputs, encoder.encode(inputs, quiet), group)
+
+
+def question() -> Question:
+    """Items unseen ten days before the end that were liked in those days."""
+    before, after = history(days_before_end=10), history()
+    seen = before.seen(len(CATALOGUE))
+    truth = after.seen(len(CATALOGUE)) & ~seen
+    asked = truth.any(axis=1)
+    return Question(history(USERS.filter(pl.Series(asked)), days_before_end=10), truth[asked], ~seen[asked])
+
+
+def weights(training: Training) -> dict[str, torch.Tensor]:
+    named = [(f"tower.{name}", p) for name, p in training.model.tower.named_parameters()]
+    named += [(f"encoder.{name}", p) for name, p in training.model.encoder.model.named_parameters()]
+    return {name: p.detach().clone() for name, p in named}
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_the_gradient_pushed_through_the_encoder_is_that_of_direct_backpropagation(bench: Bench) -> None:
+    training = bench.training(encoder=bench.encoder(token_budget=64))
+    torch.nn.init.normal_(training.model.tower.attention[-1].weight)  # at its start of zero it hides its own gradient
+    step = Sampler(training.visits, training.has_text, 16, 2, 5, seed=1).step(0)
+    encoder, tower = training.model.encoder, training.model.tower
+    leaf = training._encode(step.items).requires_grad_()
+    training._loss(step, leaf).backward()
+    training._push(step.items, leaf)
+    pushed = [p.grad.clone() for p in (*encoder.parameters(), *tower.parameters())]
+    for p in (*encoder.parameters(), *tower.parameters()):
+        p.grad = None
+    training._loss(step, encoder.pooled(bench.inputs, step.items)).backward()
+    direct = [p.grad.clone() for p in (*encoder.parameters(), *tower.parameters())]
+    assert max(float(g.abs().max()) for g in direct[: len(encoder.parameters())]) > 1e-3
+    for one, other in zip(pushed, direct, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_visit_is_judged_by_the_history_before_it_alone(bench: Bench) -> None:
+    events = WORLD.events.filter(pl.col("user_id") == "u000")
+    training = bench.training(history=history(USERS[:1], events))
+    step = Sampler(training.visits, training.has_text, 1, 4, 5, seed=1).step(3)
+    first_unseen = training.visits.start[step.visits[0]]
+    moment = END - float(training.history.age_days[first_unseen]) * DAY
+    cut = History.of(events, CATALOGUE, USERS[:1], moment, WEIGHTS)
+    expected = training.model.user_vectors(cut, training.model.item_vectors(bench.pooled, training.has_text))[0]
+    seen: list[torch.Tensor] = []
+    users = training.model.tower.users
+    training.model.tower.users = lambda *a: seen.append(users(*a)) or seen[-1]
+    training._loss(step, training._encode(step.items))
+    np.testing.assert_allclose(seen[0][0].detach().numpy(), expected, atol=1e-5)
+
+
+def share_in_order(users: Floats, vectors: Floats) -> float:
+    """Share of (user, own side's item, other side's item) that the scores put in the right order."""
+    scores, own = users @ vectors.T, np.array([parity(user) for user in USERS])
+    return float(np.mean([(row[side == SIDE][:, None] > row[side != SIDE]).mean() for row, side in zip(scores, own, strict=True)]))
+
+
+def ranks_of_answers(users: Floats, vectors: Floats) -> np.ndarray:
+    scores, answer = users @ vectors.T, CATALOGUE.index_of(WORLD.answers.sort("user_id")["item_id"])
+    return (scores > scores[np.arange(len(scores)), answer][:, None]).sum(axis=1)
+
+
+def test_the_tuned_model_tells_the_sides_of_the_checkerboard_apart(bench: Bench) -> None:
+    unit = bench.pooled / np.linalg.norm(bench.pooled, axis=1, keepdims=True)
+    before = mean_of_history(history(), unit, 20)
+    training = bench.training()
+    model, fitted = training.run()
+    vectors = model.item_vectors(training.pooled.numpy(), training.has_text)
+    users = model.user_vectors(history(), vectors)
+    assert fitted == Fitted(60, 20, fitted.curve)
+    assert share_in_order(before, unit) < 0.9
+    assert share_in_order(users, vectors) > 0.99
+    assert (ranks_of_answers(before, unit) < 20).mean() < 0.8
+    assert (ranks_of_answers(users, vectors) < 20).all()
+
+
+def test_before_any_step_the_tower_is_the_mean_of_the_history(bench: Bench) -> None:
+    training = bench.training(chosen=Fitted())
+    model, fitted = training.run()
+    vectors = model.item_vectors(training.pooled.numpy(), training.has_text)
+    np.testing.assert_allclose(model.user_vectors(history(), vectors), mean_of_history(history(), vectors, 20), atol=1e-5)
+    assert (fitted.warm_steps, fitted.steps) == (0, 0)
+
+
+class Killed(Exception):
+    """The power went."""
+
+
+@pytest.mark.parametrize(("phase", "last_step"), [("warm", 7), ("warm", 55), ("joint", 3), ("joint", 13)])
+def test_a_training_killed_and_started_again_ends_with_the_same_weights(bench: Bench, tmp_path: Path, phase: str, last_step: int) -> None:
+    whole = bench.training(question=question())
+    _, expected = whole.run()
+
+    def kill(what: str, done: int, total: int) -> None:
+        if what == f"text: {phase}" and done == last_step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        bench.training(tmp_path / "kept", kill, question=question()).run()
+    again = bench.training(tmp_path / "kept", question=question())
+    _, found = again.run()
+    assert_same(weights(again), weights(whole))
+    assert torch.equal(again.pooled, whole.pooled)
+    assert found == expected
+
+
+def test_a_training_killed_goes_on_from_its_checkpoint_and_not_from_the_start(bench: Bench, tmp_path: Path) -> None:
+    done: list[tuple[str, int]] = []
+
+    def watch(what: str, step: int, total: int) -> None:
+        done.append((what, step))
+        if len(done) > 1 and what == "text: joint" and step == 13:
+            raise Killed
+
+    with pytest.raises(Killed):
+        bench.training(tmp_path / "kept", watch).run()
+    steps: list[tuple[str, int]] = []
+    bench.training(tmp_path / "kept", lambda what, step, total: steps.append((what, step))).run()
+    assert [step for what, step in steps if what == "text: warm"] == []
+    assert [step for what, step in steps if what == "text: joint"] == list(range(11, 21))
+
+
+def test_a_broken_checkpoint_is_the_same_as_none(bench: Bench, tmp_path: Path) -> None:
+    for phase in ("warm", "joint"):
+        (tmp_path / f"{phase}.safetensors").write_bytes(b"half a file")
+    one, other = bench.training(tmp_path), bench.training()
+    one.run()
+    other.run()
+    assert_same(weights(one), weights(other))
+
+
+def test_a_finished_checkpoint_can_be_cleared(bench: Bench, tmp_path: Path) -> None:
+    training = bench.training(tmp_path / "kept", text={"warm_steps": 5, "steps": 0})
+    training.run()
+    assert (tmp_path / "kept" / "warm.safetensors").is_file()
+    training.checkpoint.clear()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_best_check_is_kept_and_a_refit_of_so_many_steps_reaches_the_same_weights(bench: Bench) -> None:
+    judged = bench.training(question=question())
+    _, fitted = judged.run()
+    for phase, steps in (("warm", fitted.warm_steps), ("joint", fitted.steps)):
+        figures = {row["step"]: row["ndcg"] for row in fitted.curve if row["phase"] == phase}
+        assert figures[steps] == max(figures.values())
+    refit = bench.training(chosen=fitted)
+    _, again = refit.run()
+    assert (again.warm_steps, again.steps) == (fitted.warm_steps, fitted.steps)
+    assert_same(weights(refit), weights(judged))
+
+
+@pytest.mark.parametrize("chosen", [Fitted(0, 0), Fitted(13, 0), Fitted(0, 7), Fitted(60, 20)])
+def test_a_refit_runs_exactly_the_chosen_steps(bench: Bench, chosen: Fitted) -> None:
+    steps: list[str] = []
+    _, fitted = bench.training(chosen=chosen, progress=lambda what, done, total: steps.append(what)).run()
+    assert (steps.count("text: warm"), steps.count("text: joint")) == (chosen.warm_steps, chosen.steps)
+    assert (fitted.warm_steps, fitted.steps) == (chosen.warm_steps, chosen.steps)
+
+
+def test_a_loss_that_is_no_number_stops_the_warm_phase_and_names_the_step(bench: Bench) -> None:
+    pooled = bench.pooled.copy()
+    pooled[3] = np.nan
+    with pytest.raises(ModelError, match="the loss of warm step 0 is not a number"):
+        bench.training(pooled=pooled).run()
+
+
+def test_a_loss_that_is_no_number_stops_the_joint_phase_and_names_the_step(bench: Bench) -> None:
+    assert bench.inputs.states is not None
+    poisoned = Inputs(bench.inputs.offsets, bench.inputs.ids, np.full_like(bench.inputs.states, np.inf))
+    with pytest.raises(ModelError, match=r"the loss of joint step 0 is not a number .* Lower text\.learning_rate"):
+        bench.training(inputs=poisoned, text={"warm_steps": 0}).run()
+
+
+def test_only_the_last_layers_move(bench: Bench) -> None:
+    training = bench.training()
+    before = weights(training)
+    training.run()
+    moved = {name for name, tensor in weights(training).items() if not torch.equal(tensor, before[name])}
+    assert any(name.startswith("encoder.encoder.layer.1.") for name in moved)
+    assert not any(name.startswith("encoder.") and ".layer.1." not in name for name in moved)
+
+
+def no_text(bench: Bench) -> tuple[np.ndarray, np.ndarray]:
+    """Groups with the first four items textless, and a mask of those with text."""
+    group = bench.group.copy()
+    group[:4] = 0
+    return group, group > 0
+
+
+def test_an_item_without_text_has_the_zero_vector_and_is_never_retrieved(bench: Bench) -> None:
+    group, has_text = no_text(bench)
+    training = bench.training(text_group=group)
+    model, _ = training.run()
+    vectors = model.item_vectors(training.pooled.numpy(), training.has_text)
+    assert not vectors[:4].any()
+    np.testing.assert_allclose(np.linalg.norm(vectors[4:], axis=1), 1, atol=1e-5)
+    scores = TextMatch(vectors, model.scale).score(Block(history(), model.user_vectors(history(), vectors)))
+    assert np.isneginf(scores[:, :4]).all()
+    assert np.isfinite(scores[:, 4:]).all()
+
+
+def test_a_user_without_history_gets_the_newcomer_vector(bench: Bench) -> None:
+    model, _ = (training := bench.training(text={"steps": 0})).run()
+    vectors = model.item_vectors(training.pooled.numpy(), training.has_text)
+    newcomer = torch.nn.functional.normalize(model.tower.newcomer.detach(), dim=0).numpy()
+    nobody = pl.Series("user_id", ["new_1", "new_2"])
+    np.testing.assert_allclose(model.user_vectors(history(nobody), vectors), [newcomer, newcomer], atol=1e-6)
+    both = model.user_vectors(history(pl.Series("user_id", ["new_1", "u000"])), vectors)
+    np.testing.assert_allclose(both[0], newcomer, atol=1e-6)
+    np.testing.assert_allclose(both[1], model.user_vectors(history(USERS[:1]), vectors)[0], atol=1e-6)
+    assert model.user_vectors(history(USERS[:0]), vectors).shape == (0, 32)
+
+
+def test_a_history_that_says_nothing_is_that_of_a_newcomer(bench: Bench) -> None:
+    _, has_text = no_text(bench)
+    training = bench.training(chosen=Fitted())
+    model, _ = training.run()
+    vectors = model.item_vectors(bench.pooled, has_text)
+    rows = [("textless", "i001", "purchase", END - DAY), ("unhappy", "i010", "return", END - DAY)]
+    found = model.user_vectors(history(pl.Series("user_id", ["textless", "unhappy"]), events_table(rows)), vectors)
+    newcomer = torch.nn.functional.normalize(model.tower.newcomer.detach(), dim=0).numpy()
+    np.testing.assert_allclose(found, [newcomer, newcomer], atol=1e-6)
+
+
+def test_a_saved_model_gives_the_same_vectors_bit_for_bit(bench: Bench, tmp_path: Path) -> None:
+    model, _ = bench.training().run()
+    model.save(tmp_path)
+    loaded = InterestModel.load(tmp_path, config().text)
+    assert loaded.encoder.digest() == model.encoder.digest()
+    pooled = [m.encoder.encode(m.encoder.tokens(TEXTS), quiet) for m in (model, loaded)]
+    vectors = [m.item_vectors(pooled[0], np.ones(len(TEXTS), bool)) for m in (model, loaded)]
+    users = [m.user_vectors(history(), vectors[0]) for m in (model, loaded)]
+    for one, other in (pooled, vectors, users):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.scale == model.scale
+
+
+@pytest.mark.parametrize(("name", "content"), [("tower.json", b"{"), ("tower.safetensors", b"no"), ("tower.json", b'{"dim": 3}')])
+def test_half_a_saved_model_is_refused_by_name(bench: Bench, tmp_path: Path, name: str, content: bytes) -> None:
+    model, _ = bench.training(chosen=Fitted()).run()
+    model.save(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match="the interest model is not whole"):
+        InterestModel.load(tmp_path, config().text)
+
+
+def test_a_history_without_a_single_visit_trains_nothing(bench: Bench) -> None:
+    training = bench.training(history=history(USERS[:2], WORLD.events.head(0)))
+    _, fitted = training.run()
+    assert (fitted.warm_steps, fitted.steps) == (0, 0)
