@@ -72,5 +72,6 @@ def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:
 def _reason() -> pl.Expr:
     n, days = pl.col("likes").round().cast(pl.Int64), pl.col("days").floor().cast(pl.Int64)
     times = pl.when(n == 1).then(pl.lit("once")).otherwise(pl.format("{} times", n))
-    again = pl.format("{} {}, last {} days ago", pl.lit(REASONS["repurchase"]), times, days)
+    ago = pl.when(days == 1).then(pl.lit("1 day")).otherwise(pl.format("{} days", days))
+    again = pl.format("{} {}, last {} ago", pl.lit(REASONS["repurchase"]), times, ago)
     return pl.when(pl.col("likes") > 0).then(again).otherwise(pl.col("source").replace_strict(REASONS))

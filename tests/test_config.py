@@ -146,7 +146,7 @@ def test_a_config_written_as_toml_is_read_back(tmp_path: Path) -> None:
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "recsys.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="recsys.toml") as caught:
+    with pytest.raises(ConfigError, match=r"recsys\.toml") as caught:
         load(path)
     assert told in str(caught.value)
 

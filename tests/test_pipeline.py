@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -204,7 +203,7 @@ def assert_same_bytes(one, two) -> None:
 
 
 @pytest.fixture(scope="module")
-def online_retail() -> Iterator[tuple[pl.DataFrame, pl.DataFrame, config.Config]]:
+def online_retail() -> tuple[pl.DataFrame, pl.DataFrame, config.Config]:
     if not (DATA / "online_retail").is_dir():
         pytest.skip("Online Retail is not in RECSYS_DATA")
     example = Path(__file__).parents[1] / "examples" / "online_retail.toml"
@@ -214,7 +213,7 @@ def online_retail() -> Iterator[tuple[pl.DataFrame, pl.DataFrame, config.Config]
         update={"items": settings.items.model_copy(update={"path": file}), "events": settings.events.model_copy(update={"path": file})}
     )
     tables = ingest.ingest(settings, example.parent, datetime(2026, 1, 1, tzinfo=UTC))
-    yield tables.items, tables.events, settings
+    return tables.items, tables.events, settings
 
 
 @pytest.mark.parametrize("day", ["2011-06-01", "2011-09-17"])

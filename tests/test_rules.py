@@ -72,12 +72,12 @@ def test_the_reason_is_that_of_the_source_that_placed_it_highest() -> None:
 
 def test_an_item_had_before_says_how_often_and_how_long_ago() -> None:
     found = lists([(0, "a", 2.0, True)], pair_likes_all=[3.0], pair_since_last=[12.7])
-    assert found["reason"].to_list() == ["had it before: 3 times, last 12 days ago"]
+    assert found["reason"].to_list() == ["had it before 3 times, last 12 days ago"]
 
 
-def test_an_item_had_once_speaks_of_one_time() -> None:
+def test_an_item_had_once_says_once() -> None:
     found = lists([(0, "a", 2.0, True)], pair_likes_all=[1.0], pair_since_last=[1.2])
-    assert found["reason"].to_list() == ["had it before: 1 time, last 1 day ago"]
+    assert found["reason"].to_list() == ["had it before once, last 1 day ago"]
 
 
 def test_nobody_to_list_for_gives_an_empty_table_of_the_right_shape() -> None:

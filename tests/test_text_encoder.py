@@ -160,7 +160,7 @@ def test_a_broken_model_is_refused_by_name(folder: Path, tmp_path: Path, name: s
 
 
 def test_a_model_without_its_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
-    bare = shutil.copytree(folder, tmp_path / "bare", ignore=shutil.ignore_patterns("token*"))
+    shutil.copytree(folder, tmp_path / "bare", ignore=shutil.ignore_patterns("token*"))
     with pytest.raises(ModelError, match=r"bare is not a model: a tokenizer .* missing"):
         find_encoder("bare", tmp_path)
 

@@ -161,7 +161,7 @@ def test_the_loss_is_what_a_loop_gives_in_double_precision(seed: int) -> None:
     scores, liked, log_inclusion = rng.normal(size=(3, 7)) * 5, rng.random((3, 7)) < 0.4, -rng.random(7) * 4
     pairs = [(int(rng.integers(3)), int(rng.integers(7)), float(rng.random() + 0.1)) for _ in range(5)]
     total = 0.0
-    for visit, item, weight in pairs:
+    for visit, item, _ in pairs:
         liked[visit, item] = True
     for visit, item, weight in pairs:
         below = math.exp(scores[visit, item])

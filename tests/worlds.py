@@ -20,8 +20,13 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 60
 END = START + DAYS * DAY
 
-WORDS = {"even": "river stone water pebble".split(), "odd": "mountain lamp light candle".split()}
-FILLER = "small large blue green plain fine round old new classic daily gift spring autumn travel garden kitchen paper cotton soft".split()
+WORDS = {"even": ["river", "stone", "water", "pebble"], "odd": ["mountain", "lamp", "light", "candle"]}
+# fmt: off
+FILLER = [
+    "small", "large", "blue", "green", "plain", "fine", "round", "old", "new", "classic",
+    "daily", "gift", "spring", "autumn", "travel", "garden", "kitchen", "paper", "cotton", "soft",
+]
+# fmt: on
 PARITIES = ("even", "odd")
 TYPES = {
     "impression": {"weight": 0.0},
