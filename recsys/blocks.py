@@ -109,6 +109,20 @@ class History:
             np.array([weights.get(name, 0.0) for name in EVENT_TYPES], np.float32)[codes.to_numpy()],
         )
 
+    @classmethod
+    def joined(cls, parts: "list[History]") -> "History":
+        """The histories of blocks of users that follow one another, as of one moment, as one; at least one block."""
+        counts = np.concatenate([np.diff(part.indptr) for part in parts])
+        return cls(
+            pl.concat([part.user_ids for part in parts]),
+            parts[0].as_of,
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate([part.item_index for part in parts]),
+            np.concatenate([part.event_type for part in parts]),
+            np.concatenate([part.age_days for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+        )
+
     @property
     def n_users(self) -> int:
         """Users of the block."""

@@ -143,12 +143,12 @@ class Candidates(Section):
 class Ranker(Section):
     """LightGBM LambdaMART."""
 
-    trees: int = Field(500, ge=1, le=100_000, description="most trees; early stopping chooses")
-    learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage of a tree")
+    trees: int = Field(1000, ge=1, le=100_000, description="most trees; early stopping chooses")
+    learning_rate: float = Field(0.03, gt=0, le=1, description="shrinkage of a tree")
     leaves: int = Field(31, ge=2, le=131072, description="leaves of a tree")
     min_rows_leaf: int = Field(50, ge=1, le=10**9, description="fewest rows of a leaf")
     feature_share: Share = Field(0.7, description="share of the features a tree may use")
-    early_stopping: int = Field(50, ge=1, le=100_000, description="trees without a gain on the valid window before stopping")
+    early_stopping: int = Field(100, ge=1, le=100_000, description="trees without a gain on the valid window before stopping")
     label_gain: tuple[float, ...] = Field((), description="worth of each label from 0 up; none: the label itself (linear)")
     keep_unchosen: Share = Field(0.5, description="share of unchosen candidates kept in training folds, seeded")
     monotone: dict[str, Literal[-1, 1]] = Field({}, description="feature = 1 (never falls) or -1 (never rises)")
@@ -279,6 +279,9 @@ def load(path: Path) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Name one with --config, or make a shop to look at with `recsys demo`.") from None
+    except OSError as error:
+        fault = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{path}: cannot be read: {fault}. Name a file that this user may read with --config.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}. Mend the line named.") from None
     return parse(values, str(path))

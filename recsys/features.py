@@ -1,5 +1,6 @@
 """Our feature views, and candidates to ranker rows. Every value is strictly before as_of; one function serves the past and tonight."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -175,13 +176,15 @@ class ItemTable:
     values: pl.DataFrame
 
 
-def item_table(marked: pl.DataFrame, catalogue: Catalogue, as_of: datetime, categories: list[str]) -> ItemTable:
-    """Item features of the whole catalogue from `mark`ed events of all users. Rates are smoothed with the shop's own as of then.
+def item_table(parts: Iterable[tuple[pl.Series, pl.DataFrame]], catalogue: Catalogue, as_of: datetime, categories: list[str]) -> ItemTable:
+    """Item features of the whole catalogue. Rates are smoothed with the shop's own as of then.
 
+    parts: runs of the catalogue's item_ids, in its order, each with the `mark`ed events of all users on those items. (Marked
+    so apart, `is_first_of_day` is of the run alone; no item feature reads it, the other marks are within an item.)
     categories: those the ranker was or will be fitted with, in the order of their codes.
     """
     codes = {name: code for code, name in enumerate(categories)}
-    raw = STORE.values("item", marked, catalogue.items.select("item_id"), as_of)
+    raw = pl.concat([STORE.values("item", marked, item_ids.to_frame("item_id"), as_of) for item_ids, marked in parts])
     raw = raw.with_columns(catalogue.items["available_from"], list_price=catalogue.items["price"], category=catalogue.items["category"])
     born = (pl.lit(as_of, TIME) - pl.col("available_from")).dt.total_seconds() / 86_400
     return ItemTable(

@@ -1,12 +1,13 @@
 """The time ledger: half-open windows counted back from the end of the data, and what is asked in each of them.
 
 |------ text ------|- fold_1 -|- fold_2 -|- fold_3 -|- valid -|- test -|      evaluation
-            |------ text ------|- fold_1 -|- ...           - fold_k -| as_of  refit
+             |------ text ------|- fold_1 -|- fold_2 -|- fold_3 -|- fold_4 -| as_of  refit
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import TypeVar
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from recsys.errors import TooShortError
 from recsys.schema import INTERACTIONS, TIME, WINDOWS
 
 DAY = timedelta(days=1)
+
+Events = TypeVar("Events", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Window:
     start: datetime
     end: datetime
 
-    def of(self, events: pl.DataFrame) -> pl.DataFrame:
+    def of(self, events: Events) -> Events:
         """The events inside."""
         return events.filter((pl.col("event_time") >= pl.lit(self.start, TIME)) & (pl.col("event_time") < pl.lit(self.end, TIME)))
 
@@ -70,9 +73,13 @@ def evaluation_ledger(start: datetime, end: datetime, config: Config) -> Ledger:
 
 
 def refit_ledger(start: datetime, end: datetime, config: Config) -> Ledger:
-    """The windows of the production refit: the same lag between text and first fold, the last fold ending at `end`."""
-    folds = _folds(end, config.time)
-    return Ledger(Window("text", start, folds[0].start - timedelta(days=config.time.gap_days)), folds, None, None)
+    """The windows of the production refit: those of the evaluation run, moved until the valid window, now the last fold, ends at `end`."""
+    judged = evaluation_ledger(start, end, config)
+    assert judged.valid is not None
+    moved = end - judged.valid.end
+    folds = [*judged.folds, replace(judged.valid, name=f"fold_{len(judged.folds) + 1}")]
+    shifted = tuple(replace(fold, start=fold.start + moved, end=fold.end + moved) for fold in folds)
+    return Ledger(replace(judged.text, end=judged.text.end + moved), shifted, None, None)
 
 
 def _folds(end: datetime, time: Time) -> tuple[Window, ...]:
@@ -125,10 +132,10 @@ def active_users(events: pl.DataFrame, window: Window) -> pl.Series:
     return window.of(events).filter(pl.col("event_type").is_in(INTERACTIONS))["user_id"].unique().sort()
 
 
-def seen_pairs(events: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+def seen_pairs(events: pl.LazyFrame, as_of: datetime) -> pl.DataFrame:
     """user_id, item_id of every interaction before as_of, once each."""
     before = events.filter((pl.col("event_time") < pl.lit(as_of, TIME)) & pl.col("event_type").is_in(INTERACTIONS))
-    return before.select("user_id", "item_id").unique()
+    return before.select("user_id", "item_id").unique().collect()
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from worlds import START, events_table, items_table
+from worlds import END, START, checkerboard, events_table, items_table
 
 from recsys.blocks import Catalogue, History, top_k
 from recsys.schema import EVENT_TYPES, INTERACTIONS
@@ -130,3 +130,15 @@ def test_an_item_is_eligible_when_its_days_meet_the_half_open_window(begun: int 
     day = [None if n is None else START + timedelta(days=n) for n in (begun, ended)]
     shop = Catalogue.of(items_table([{"item_id": "1", "available_from": day[0], "available_until": day[1]}]))
     assert shop.eligible(START + timedelta(days=5), START + timedelta(days=10)).tolist() == [shown]
+
+
+def test_histories_of_blocks_that_follow_one_another_join_into_that_of_all() -> None:
+    world = checkerboard()
+    catalogue, users = Catalogue.of(world.items), world.events["user_id"].unique().sort()
+    whole = History.of(world.events, catalogue, users, END, WEIGHTS)
+    cuts = [users[:7], users[7:8], users[8:8], users[8:]]
+    joined = History.joined([History.of(world.events, catalogue, part, END, WEIGHTS) for part in cuts])
+    assert joined.user_ids.to_list() == whole.user_ids.to_list()
+    assert joined.as_of == whole.as_of
+    for name in ("indptr", "item_index", "event_type", "age_days", "weight"):
+        assert getattr(joined, name).tobytes() == getattr(whole, name).tobytes(), name

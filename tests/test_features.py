@@ -53,7 +53,7 @@ def rows_at(events: pl.DataFrame, as_of: datetime, users: list[str], vectors: Fl
     score = dict.fromkeys(SOURCES, nothing) | {"text": (item * 2).astype(np.float32)}
     retrieved = Retrieved(user, item, score, rank, np.zeros(len(user), np.float32))
     marked = mark(events, catalogue.items)
-    table = item_table(marked, catalogue, as_of, catalogue.categories)
+    table = item_table([(catalogue.items["item_id"], marked)], catalogue, as_of, catalogue.categories)
     rows = feature_rows(retrieved, history, marked, table, catalogue, vectors)
     return rows.with_columns(user_id=history.user_ids.gather(user), item_id=catalogue.ids(item))
 
@@ -181,13 +181,15 @@ def test_the_price_is_that_of_the_latest_event_else_the_list_price_else_missing(
 
 def test_a_category_the_model_never_saw_is_missing() -> None:
     catalogue = Catalogue.of(shop_items())
-    table = item_table(mark(events_table([]), catalogue.items), catalogue, END, ["pots", "tea"])
+    table = item_table([(catalogue.items["item_id"], mark(events_table([]), catalogue.items))], catalogue, END, ["pots", "tea"])
     assert table.values["item_category"].to_list() == [1.0, 1.0, None, None]
 
 
 def test_an_item_yet_to_come_has_age_zero() -> None:
     catalogue = Catalogue.of(items_table([{"item_id": "a", "available_from": END + DAY}, {"item_id": "b", "available_from": END - DAY}]))
-    assert item_table(mark(events_table([]), catalogue.items), catalogue, END, []).values["item_age_days"].to_list() == [0.0, 1.0]
+    assert item_table([(catalogue.items["item_id"], mark(events_table([]), catalogue.items))], catalogue, END, []).values[
+        "item_age_days"
+    ].to_list() == [0.0, 1.0]
 
 
 def small(world: World) -> World:

@@ -11,14 +11,14 @@ import pytest
 import worlds
 from click.testing import CliRunner
 
-from recsys import config, face, ingest, schema, text
+from recsys import config, face, ingest, ranker, schema, text
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.cli import main
 from recsys.errors import ArtefactError, FutureError, RecsysError, SourceError, TooShortError
+from recsys.pipeline import tables
 from recsys.pipeline.job import Clock
 from recsys.pipeline.snapshot import TextSide, chunk, snapshot
-from recsys.pipeline.tables import events_of
 from recsys.pipeline.texts import unit
 from recsys.pipeline.verdict import SYSTEMS
 from recsys.text.tower import Tower
@@ -95,6 +95,41 @@ def test_small_chunks_give_the_same_lists(checkerboard, tmp_path) -> None:
         parts = lists_of(rank(job, None, None, None, None, tmp_path / "parts", False))
     assert whole.drop("score").equals(parts.drop("score"))
     np.testing.assert_allclose(whole["score"], parts["score"], atol=1e-6)
+
+
+def test_events_gone_through_in_small_batches_give_the_same_bytes(monkeypatch) -> None:
+    world = worlds.cold_item_shop()
+    users = world.events["user_id"].unique().sort()[:20]
+    whole = known_as_of(world.items, world.events, worlds.END, users, worlds.config())
+    monkeypatch.setattr(tables, "EVENTS_AT_ONCE", 37)
+    batches = list(tables.interactions_by_user(world.events.lazy(), worlds.END))
+    assert len(batches) > 10
+    assert pl.concat([part for part, _ in batches]).to_list() == world.events["user_id"].unique().sort().to_list()
+    assert_same_bytes(whole, known_as_of(world.items, world.events, worlds.END, users, worlds.config()))
+
+
+def test_the_judged_ranker_is_fitted_on_the_valid_window_too_once_that_has_chosen_the_trees(tmp_path, monkeypatch) -> None:
+    world = worlds.checkerboard()
+    path = worlds.write_world(tmp_path, world.items, world.events)
+    fits: list[tuple[int, int | None, int | None]] = []
+    fit = ranker.fit
+
+    def watched(rows, valid, features, settings, gains, seed, threads, n_trees=None):
+        fits.append((len(rows.label), len(valid.label) if valid else None, n_trees))
+        return fit(rows, valid, features, settings, gains, seed, threads, n_trees)
+
+    monkeypatch.setattr(ranker, "fit", watched)
+    run = face.train(path)
+    chosen, judged, production = fits[2:]
+    assert [n_trees for _, _, n_trees in (chosen, judged, production)] == [
+        None,
+        run.record("chosen")["trees"],
+        run.record("chosen")["trees"],
+    ]
+    assert chosen[1] is not None
+    assert judged[1] is None
+    assert chosen[0] < judged[0] <= chosen[0] + chosen[1]
+    assert production[1] is None
 
 
 def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
@@ -189,7 +224,7 @@ def known_as_of(items: pl.DataFrame, events: pl.DataFrame, as_of: datetime, user
     side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), vectors, vectors)  # type: ignore[arg-type]
     lazy = events.lazy()
     known = snapshot(lazy, catalogue, as_of, as_of + timedelta(days=14), side, settings, catalogue.categories, 2, Clock())
-    return chunk(known, events_of(lazy, users, as_of), users, Clock())
+    return chunk(known, tables.events_of(lazy.filter(pl.col("event_time") < as_of), users), users, Clock())
 
 
 def assert_same_bytes(one, two) -> None:
@@ -212,8 +247,8 @@ def online_retail() -> tuple[pl.DataFrame, pl.DataFrame, config.Config]:
     settings = settings.model_copy(
         update={"items": settings.items.model_copy(update={"path": file}), "events": settings.events.model_copy(update={"path": file})}
     )
-    tables = ingest.ingest(settings, example.parent, datetime(2026, 1, 1, tzinfo=UTC))
-    return tables.items, tables.events, settings
+    made = ingest.ingest(settings, example.parent, datetime(2026, 1, 1, tzinfo=UTC))
+    return made.items, made.events, settings
 
 
 @pytest.mark.parametrize("day", ["2011-06-01", "2011-09-17"])

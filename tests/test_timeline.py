@@ -48,14 +48,18 @@ def test_windows_follow_one_another_in_order_with_the_gap_and_end_at_the_end(tim
 
 @given(lengths)
 @settings(deadline=None)
-def test_the_refit_ends_at_the_end_of_the_data_with_the_same_lag(time: dict[str, int]) -> None:
+def test_the_refit_has_the_judged_windows_moved_to_the_end_with_the_same_lags(time: dict[str, int]) -> None:
     chosen, end = config({"time": time}), START + 120 * DAY
     evaluated, refit = evaluation_ledger(START, end, chosen), refit_ledger(START, end, chosen)
     assert refit.folds[-1].end == end
     assert refit.text.start == START
     assert (refit.valid, refit.test) == (None, None)
-    assert refit.folds[0].start - refit.text.end == evaluated.folds[0].start - evaluated.text.end
-    assert [w.end - w.start for w in refit.folds] == [w.end - w.start for w in evaluated.folds]
+    judged = [*evaluated.folds, evaluated.valid]
+    assert [fold.name for fold in refit.folds] == [f"fold_{n}" for n in range(1, len(judged) + 1)]
+    moved = {new.start - old.start for new, old in zip(refit.folds, judged, strict=True)}
+    assert moved == {(time["test_days"] + time["gap_days"]) * DAY}
+    assert refit.text.end - evaluated.text.end == moved.pop()
+    assert [w.end - w.start for w in refit.folds] == [w.end - w.start for w in judged]
 
 
 def test_a_window_holds_its_first_moment_and_not_its_end() -> None:
@@ -134,4 +138,4 @@ def test_a_user_who_was_only_shown_things_did_not_act() -> None:
 
 def test_seen_pairs_come_once_and_from_before() -> None:
     rows = [("u", "i", "click", START), ("u", "i", "click", START + DAY), ("u", "j", "impression", START), ("u", "k", "click", END)]
-    assert seen_pairs(events_table(rows), END).rows() == [("u", "i")]
+    assert seen_pairs(events_table(rows).lazy(), END).rows() == [("u", "i")]

@@ -99,31 +99,32 @@ class Neighbours:
         liked = history.matrix(history.is_liked.astype(np.float32), len(catalogue))
         liked.data = (liked.data > 0).astype(np.float32)
         norm = np.sqrt(np.maximum(liked.sum(axis=0), 1)).astype(np.float32)
-        scaled = liked @ sparse.diags_array(1 / norm, dtype=np.float32)
-        others = _nearest(scaled.T.tocsr(), scaled.tocsr(), config.neighbours)
+        liked.data /= norm[liked.indices]
+        others = _nearest(liked, config.neighbours)
         return cls(sparse.csr_array(others + sparse.eye_array(len(catalogue), dtype=np.float32)), None)
 
     @classmethod
     def covisitation(cls, history: History, catalogue: Catalogue, config: Candidates) -> "Neighbours":
         """similarity from likes cut into stretches of `covisitation_days` a user: items of one stretch co-visit."""
-        n_items = len(catalogue)
         liked = history.is_liked
-        stretch = np.floor(history.age_days[liked] / config.covisitation_days).astype(np.int64)
-        keys = history.user_index[liked].astype(np.int64) * (int(stretch.max(initial=0)) + 1) + stretch
-        _, row = np.unique(keys, return_inverse=True)
-        shape = (int(row.max(initial=-1)) + 1, n_items)
-        ones = np.ones(int(liked.sum()), np.float32)
-        together = sparse.csr_array((ones, (row, history.item_index[liked])), shape=shape)
+        stretch = np.floor(history.age_days[liked] / config.covisitation_days).astype(np.int32)
+        user = history.user_index[liked]
+        is_start = np.ones(len(stretch), bool)  # rows are in order of user and time, so a stretch is a run of them
+        is_start[1:] = (np.diff(user) != 0) | (np.diff(stretch) != 0)
+        start = np.flatnonzero(is_start)
+        together = sparse.csr_array(
+            (np.ones(len(stretch), np.float32), history.item_index[liked], np.append(start, len(stretch))),
+            shape=(len(start), len(catalogue)),
+        )
         together.sum_duplicates()
         together.data[:] = 1
-        age = np.zeros(shape[0], np.float32)
-        age[row] = stretch * np.float32(config.covisitation_days)
         # A very long stretch says little about any one pair of its items (the wholesaler who orders everything).
-        size = np.maximum(together.sum(axis=1), 1)
-        weight = np.exp2(-age / config.half_life_days / 2) / np.log2(1 + size)
+        size = np.maximum(np.diff(together.indptr), 1)
+        age = stretch[start] * np.float32(config.covisitation_days)
+        weight = (np.exp2(-age / config.half_life_days / 2) / np.log2(1 + size)).astype(np.float32)
         norm = 1 / np.sqrt(np.maximum(together.T @ weight, 1e-12))
-        left = sparse.diags_array(norm) @ together.T @ sparse.diags_array(weight)
-        return cls(_nearest(left.tocsr(), (together @ sparse.diags_array(norm)).tocsr(), config.neighbours), config.half_life_days)
+        together.data = np.repeat(np.sqrt(weight), np.diff(together.indptr)) * norm[together.indices]
+        return cls(_nearest(together, config.neighbours), config.half_life_days)
 
     def score(self, block: Block) -> Floats:
         """The sum over the history's items of weight x similarity; -inf where no item of the history is a neighbour."""
@@ -183,10 +184,11 @@ def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Flo
     return np.bincount(history.item_index[liked], worth, minlength=n_items).astype(np.float32)
 
 
-def _nearest(left: sparse.csr_array, right: sparse.csr_array, k: int, rows_at_once: int = 1024) -> sparse.csr_array:
-    # Row blocks: the full item-item product of a busy shop is nearly dense.
-    n_items = left.shape[0]
-    kept = [_block_nearest(left[a : a + rows_at_once], right, a, k) for a in range(0, n_items, rows_at_once)]
+def _nearest(rows: sparse.csr_array, k: int, items_at_once: int = 256) -> sparse.csr_array:
+    """The `k` largest entries of each row of `rows.T @ rows` (n_items, n_items), the diagonal left out; `rows` (n, n_items)."""
+    # Blocks: the full item-item product of a busy shop is nearly dense.
+    left = rows.T.tocsr()
+    kept = [_block_nearest(left[a : a + items_at_once], rows, a, k) for a in range(0, left.shape[0], items_at_once)]
     return cast(sparse.csr_array, sparse.vstack(kept, format="csr"))
 
 

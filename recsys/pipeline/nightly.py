@@ -12,7 +12,7 @@ from recsys.blocks import Catalogue
 from recsys.errors import FutureError, SourceError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
-from recsys.pipeline.snapshot import Snapshot, chunk, parts, snapshot
+from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
 from recsys.publish.parquet import ParquetSink
 from recsys.text import InterestModel
@@ -90,8 +90,8 @@ def _read_users(path: Path) -> pl.Series:
 def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
     model = ranker.Ranker.load(run.file("ranker.txt"))
     done = 0
-    for part in parts(user_ids, known):
-        rows = chunk(known, tables_of.events_of(events, part, known.as_of), part, job.clock)
+    for rows in chunks(known, events, user_ids, job.clock):
+        part = rows.block.history.user_ids
         scored = rules.Scored(
             part, rows.pool.user, known.catalogue.ids(rows.pool.item), model.score(rows.frame), rows.is_seen, rows.pool.rank
         )

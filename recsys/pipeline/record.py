@@ -31,7 +31,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
 
 
 def _window(window: timeline.Window, world: World) -> dict[str, Any]:
-    events = window.of(world.events.select("user_id", "event_time", "event_type").collect())
+    events = window.of(world.events.select("user_id", "event_time", "event_type")).collect()
     return {
         "name": window.name,
         "start": window.start.isoformat(),

@@ -16,8 +16,8 @@ from recsys.blocks import Bools, Catalogue, Floats, History, Index
 from recsys.candidates import Block, Pool, Source, TextMatch
 from recsys.config import Config
 from recsys.pipeline.job import Clock
-from recsys.pipeline.tables import events_of, users_before
-from recsys.schema import INTERACTIONS, TIME
+from recsys.pipeline.tables import events_by_item, events_of, interactions_by_user
+from recsys.schema import TIME
 from recsys.text import InterestModel
 
 SCORES_MB = 64
@@ -74,23 +74,27 @@ def snapshot(
     clock: Clock,
 ) -> Snapshot:
     """Fit everything that is fitted as of a moment, on events strictly before it."""
-    before = events.filter(pl.col("event_time") < pl.lit(as_of, TIME))
     with clock.stage("candidates"):
-        everyone = users_before(events, as_of)
-        interactions = (
-            before.filter(pl.col("event_type").is_in(INTERACTIONS)).select("user_id", "item_id", "event_time", "event_type").collect()
-        )
-        history = History.of(interactions, catalogue, everyone, as_of, weights(config))
+        history = everyones_history(events, catalogue, as_of, config)
         sources = candidates.behaviour_sources(history, catalogue, config.candidates, config.project.seed, threads)
-        del history, interactions
+        n_users = history.n_users
+        del history
     with clock.stage("features"):
-        items = features.item_table(features.mark(before.collect(), catalogue.items), catalogue, as_of, categories)
+        batches = events_by_item(events, catalogue.items["item_id"], as_of)
+        marked = ((ids, features.mark(part, catalogue.items)) for ids, part in batches)
+        items = features.item_table(marked, catalogue, as_of, categories)
     sources[candidates.TEXT] = TextMatch(text.vectors, text.model.scale)
-    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, len(everyone), config)
+    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config)
+
+
+def everyones_history(events: pl.LazyFrame, catalogue: Catalogue, as_of: datetime, config: Config) -> History:
+    """The interactions of all users before as_of: 13 bytes each once they are indices, however long the ids."""
+    parts = [History.of(part, catalogue, ids, as_of, weights(config)) for ids, part in interactions_by_user(events, as_of)]
+    return History.joined(parts)
 
 
 def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: Clock) -> Chunk:
-    """Candidates and features of a block of users (sorted ids) from their own events before as_of. Pure."""
+    """Candidates and features of a block of users (sorted ids) from their own events, those before as_of. Pure."""
     with clock.stage("candidates"):
         history = History.of(events, snapshot.catalogue, user_ids, snapshot.as_of, weights(snapshot.config))
         block = Block(history, snapshot.text.model.user_vectors(history, snapshot.text.vectors))
@@ -106,8 +110,9 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
 
 def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:
     """The chunks of many users (sorted ids), of bounded memory."""
+    before = events.filter(pl.col("event_time") < pl.lit(snapshot.as_of, TIME))
     for part in parts(user_ids, snapshot):
-        yield chunk(snapshot, events_of(events, part, snapshot.as_of), part, clock)
+        yield chunk(snapshot, events_of(before, part), part, clock)
 
 
 def parts(user_ids: pl.Series, snapshot: Snapshot) -> Iterator[pl.Series]:

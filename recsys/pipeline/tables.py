@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import polars as pl
 
@@ -13,6 +15,9 @@ from recsys.errors import ArtefactError
 from recsys.pipeline.job import Job
 
 FUTURE = "event_time is after"
+
+EVENTS_AT_ONCE = 100_000
+"""Events looked at together where all of them are gone through."""
 
 
 def tables(job: Job) -> Run:
@@ -60,18 +65,42 @@ def _digest(job: Job) -> str:
 
 def users_before(events: pl.LazyFrame, as_of: datetime) -> pl.Series:
     """Every user with an interaction before as_of, sorted."""
-    before = events.filter((pl.col("event_time") < pl.lit(as_of, schema.TIME)) & pl.col("event_type").is_in(schema.INTERACTIONS))
-    return before.select(pl.col("user_id").unique()).collect()["user_id"].sort()
+    return _interactions(events, as_of).select(pl.col("user_id").unique()).collect(engine="streaming")["user_id"].sort()
 
 
-def events_of(events: pl.LazyFrame, user_ids: pl.Series, as_of: datetime) -> pl.DataFrame:
-    """The events before as_of of some users (sorted): the file is sorted by user, so only their row groups are read."""
-    if not len(user_ids):
+def interactions_by_user(events: pl.LazyFrame, as_of: datetime) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+    """The interactions before as_of in batches: the next users, sorted, and theirs."""
+    columns = ("user_id", "item_id", "event_time", "event_type")
+    return _batches(users_before(events, as_of), _interactions(events, as_of).select(columns))
+
+
+def events_by_item(events: pl.LazyFrame, item_ids: pl.Series, as_of: datetime) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+    """The events before as_of in batches: the next of item_ids, and theirs."""
+    return _batches(item_ids, events.filter(pl.col("event_time") < pl.lit(as_of, schema.TIME)))
+
+
+def events_of(events: pl.LazyFrame, ids: pl.Series) -> pl.DataFrame:
+    """The events of some users or items (sorted, named as their column): the file is sorted by user, so only their row groups are read."""
+    if not len(ids):
         return events.head(0).collect()
+    key = ids.name
     return (
-        events.filter(
-            pl.col("user_id").is_between(pl.lit(user_ids[0]), pl.lit(user_ids[-1])) & (pl.col("event_time") < pl.lit(as_of, schema.TIME))
-        )
-        .join(pl.LazyFrame({"user_id": user_ids}), on="user_id", how="semi", maintain_order="left")
-        .collect()
+        events.filter(pl.col(key).is_between(pl.lit(ids[0]), pl.lit(ids[-1])))
+        .join(pl.LazyFrame([ids]), on=key, how="semi", maintain_order="left")
+        .collect(engine="streaming")
     )
+
+
+def _interactions(events: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    return events.filter((pl.col("event_time") < pl.lit(as_of, schema.TIME)) & pl.col("event_type").is_in(schema.INTERACTIONS))
+
+
+def _batches(ids: pl.Series, events: pl.LazyFrame) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+    """Runs of ids that hold EVENTS_AT_ONCE events or a little more, at least one run: memory depends on neither users nor days."""
+    counts = events.group_by(ids.name).agg(n=pl.len()).collect(engine="streaming")
+    n = pl.LazyFrame([ids]).join(counts.lazy(), on=ids.name, how="left", maintain_order="left").collect()["n"].fill_null(0)
+    batch = (n.cum_sum() - n) // EVENTS_AT_ONCE
+    starts = [0, *(batch.diff().fill_null(0) != 0).arg_true(), len(ids)]
+    for start, stop in pairwise(starts):
+        part = ids.slice(start, stop - start)
+        yield part, events_of(events, part)

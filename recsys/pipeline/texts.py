@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from recsys import text, timeline
 from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.pipeline.job import Job
-from recsys.pipeline.snapshot import TextSide, weights
+from recsys.pipeline.snapshot import TextSide, everyones_history, weights
+from recsys.pipeline.tables import events_of
 from recsys.schema import TIME
 
 CHECK_CELLS = 20_000_000
@@ -62,7 +63,7 @@ def fit_texts(
     """Fine-tune on a text window. Without `chosen`, its last `valid_days` choose the steps; with it, all of it is learned from."""
     held_out = None if chosen else replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
     until = held_out.start if held_out else window.end
-    history = _history(job, catalogue, events, until)
+    history = everyones_history(events, catalogue, until, job.config)
     question = _question(job, catalogue, events, held_out) if held_out else None
     encoder = _encoder(job, texts.folder)
     training = text.Training(
@@ -144,18 +145,13 @@ def _with_states(job: Job, encoder: text.Encoder, digests: list[str], inputs: te
     return text.Inputs(inputs.offsets, inputs.ids, states)
 
 
-def _history(job: Job, catalogue: Catalogue, events: pl.LazyFrame, until: datetime) -> History:
-    before = events.filter(pl.col("event_time") < pl.lit(until, TIME)).select("user_id", "item_id", "event_time", "event_type").collect()
-    return History.of(before, catalogue, before["user_id"].unique().sort(), until, weights(job.config))
-
-
 def _question(job: Job, catalogue: Catalogue, events: pl.LazyFrame, held_out: timeline.Window) -> text.Question | None:
-    inside = held_out.of(events.select("user_id", "item_id", "event_time", "event_type").collect())
+    inside = held_out.of(events.select("user_id", "item_id", "event_time", "event_type")).collect()
     users = timeline.active_users(inside, held_out)
     most = max(1, CHECK_CELLS // max(len(catalogue), 1))
     if len(users) > most:
         users = users.gather(np.sort(np.random.default_rng(job.config.project.seed).choice(len(users), most, replace=False)))
-    before = events.filter(pl.col("event_time") < pl.lit(held_out.start, TIME)).collect()
+    before = events_of(events.filter(pl.col("event_time") < pl.lit(held_out.start, TIME)), users)
     history = History.of(before, catalogue, users, held_out.start, weights(job.config))
     later = History.of(inside, catalogue, users, held_out.end, weights(job.config))
     seen = history.seen(len(catalogue))

@@ -1,6 +1,6 @@
 """`recsys train`, read aloud: tables, windows, text, rows, rankers, verdict, refit, run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -81,15 +81,17 @@ def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: 
     """One fit on a ledger. With `chosen`, the refit: as many text steps and trees as the evaluation run chose."""
     with job.clock.stage("text"):
         side, fitted = fit_texts(job, texts, world.catalogue, world.events, ledger.text, chosen.fitted if chosen else None)
-    folds = [_fold_rows(job, world, side, window, number) for number, window in enumerate(ledger.folds)]
-    rows = _joined([part for fold in folds for part in fold])
-    valid = _joined(_window_rows(job, world, side, ledger.valid, 1.0, len(folds))) if ledger.valid else None
+    rows = _joined([_thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
     _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
-    if valid:
-        _refuse_few(valid, "the valid window", "time.valid_days")
+    if chosen:
+        with job.clock.stage("ranker"):
+            return Models(side, fitted, {"ranker": _refit_ranker(job, rows, chosen.rankers["ranker"], "ranker")}, ledger)
+    assert ledger.valid is not None
+    valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
+    _refuse_few(valid, "the valid window", "time.valid_days")
     with job.clock.stage("ranker"):
-        rankers = {name: _fit_ranker(job, name, rows, valid, chosen) for name in (("ranker",) if chosen else ("ranker_no_text", "ranker"))}
-    return Models(side, fitted, rankers, ledger)
+        whole = _joined([rows, _thinned(job, valid, len(ledger.folds))])
+        return Models(side, fitted, {name: _choose_ranker(job, rows, valid, whole, name) for name in ("ranker_no_text", "ranker")}, ledger)
 
 
 @dataclass(frozen=True)
@@ -99,41 +101,44 @@ class Part:
     rows: ranker.Rows
     by_behaviour: Bools
 
+    def where(self, kept: Bools) -> "Part":
+        """Some of the rows, in their order."""
+        rows = self.rows
+        return Part(ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept]), self.by_behaviour[kept])
 
-def _fold_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int) -> list[Part]:
-    return _window_rows(job, world, side, window, job.config.ranker.keep_unchosen, number)
+
+def _thinned(job: Job, part: Part, number: int) -> Part:
+    """The rows of window `number` with the seeded share `ranker.keep_unchosen` of the candidates that nobody chose."""
+    rng = np.random.default_rng([job.config.project.seed, number])
+    return part.where((part.rows.label > 0) | (rng.random(len(part.rows.label)) < job.config.ranker.keep_unchosen))
 
 
-def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, keep: float, number: int) -> list[Part]:
-    inside = window.of(world.events.collect())
+def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int) -> Part:
+    inside = window.of(world.events).collect()
     users = timeline.active_users(inside, window)
     truth = timeline.truth(inside, window, labels(job.config))
     known = snapshot(
         world.events, world.catalogue, window.start, window.end, side, job.config, world.catalogue.categories, job.threads, job.clock
     )
-    rng = np.random.default_rng([job.config.project.seed, number])
     parts, done = [], 0
     for chunk in chunks(known, world.events, users, job.clock):
         with job.clock.stage("features"):
-            parts += _chunk_parts(chunk, truth, world.catalogue, keep, rng, (number << 24) + 2 * done)
+            parts += _chunk_parts(chunk, truth, world.catalogue, (number << 24) + 2 * done)
         done += chunk.block.history.n_users
         job.display.progress(f"rows: {window.name}", done, len(users))
-    return parts
+    return _joined(parts)
 
 
-def _chunk_parts(
-    chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, keep: float, rng: np.random.Generator, first_query: int
-) -> list[Part]:
+def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_query: int) -> list[Part]:
     """Each user asks twice, with and without the items they had: so one ranker learns both tasks."""
     user_ids, pool = chunk.block.history.user_ids, chunk.pool
     keys = pl.DataFrame({"user_id": user_ids.gather(pool.user), "item_id": catalogue.ids(pool.item)})
     label = keys.join(truth, on=["user_id", "item_id"], how="left", maintain_order="left")["label"].fill_null(0).to_numpy()
-    kept = (label > 0) | (rng.random(len(label)) < keep)
     by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
     matrix = ranker.matrix(chunk.frame, features.names())
     parts = []
     for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
-        chosen = np.flatnonzero(kept & allowed & _has_positive(pool.user, (label > 0) & allowed))
+        chosen = np.flatnonzero(allowed & _has_positive(pool.user, (label > 0) & allowed))
         query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
         parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), by_behaviour[chosen]))
     return parts
@@ -160,22 +165,32 @@ def _refuse_few(part: Part, where: str, setting: str) -> None:
         raise TooShortError(f"{where}: only {n} queries have a positive among their candidates, {MIN_QUERIES} are needed. Raise {setting}.")
 
 
-def _fit_ranker(job: Job, name: str, rows: Part, valid: Part | None, chosen: Models | None) -> ranker.Ranker:
-    with_text = name == "ranker"
-    columns = features.names(with_text)
-    train, held_out = (_columns(part, with_text) if part else None for part in (rows, valid))
-    assert train is not None
-    config = job.config
-    n_trees = chosen.rankers[name].n_trees if chosen else None
-    return ranker.fit(train, held_out, columns, config.ranker, config.gains, config.project.seed, job.threads, n_trees)
+def _choose_ranker(job: Job, rows: Part, valid: Part, whole: Part, name: str) -> ranker.Ranker:
+    """The valid window chooses the number of trees; then so many are fitted on the whole, folds and valid window together.
+
+    So the ranker that is judged has learned from the days right before its as_of, as that of tonight will have.
+    """
+    first = _fit_ranker(job, rows, valid, None, name)
+    return _refit_ranker(job, whole, first, name)
 
 
-def _columns(part: Part, with_text: bool) -> ranker.Rows:
-    """The rows as they are, or without text: no text features, no rows that only text retrieved, no queries so left without a positive."""
-    if with_text:
+def _refit_ranker(job: Job, rows: Part, chosen: ranker.Ranker, name: str) -> ranker.Ranker:
+    """As many trees as were chosen; the learning curve stays that of the choice."""
+    return replace(_fit_ranker(job, rows, None, chosen.n_trees, name), curve=chosen.curve)
+
+
+def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, name: str) -> ranker.Ranker:
+    config, held_out = job.config, _columns(valid, name) if valid else None
+    columns = features.names(name == "ranker")
+    return ranker.fit(_columns(rows, name), held_out, columns, config.ranker, config.gains, config.project.seed, job.threads, n_trees)
+
+
+def _columns(part: Part, name: str) -> ranker.Rows:
+    """The rows; for `ranker_no_text` less the text features, the rows that only text retrieved, and queries so left without a positive."""
+    if name == "ranker":
         return part.rows
     every = features.names()
-    wanted = np.array([every.index(name) for name in features.names(with_text=False)])
+    wanted = np.array([every.index(feature) for feature in features.names(with_text=False)])
     query = np.unique(part.rows.query_id, return_inverse=True)[1]
     kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
     return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])

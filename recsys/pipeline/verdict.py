@@ -31,7 +31,7 @@ def judge(
 ) -> Judged:
     """Rank every user who acted in the window, as of its start, with every system, and compare with what happened."""
     config = snapshot.config
-    inside = window.of(events.collect())
+    inside = window.of(events).collect()
     users = timeline.active_users(inside, window)
     truth = timeline.truth(inside, window, labels(config)).join(_eligible(snapshot), on="item_id", how="semi", maintain_order="left")
     relevant = truth.filter(pl.col("label") >= config.evaluate.relevant_from)
@@ -46,7 +46,7 @@ def judge(
         display.progress("ranking the test window", done, len(users))
     with clock.stage("evaluate"):
         together = pl.concat(lists).sort("task", "system", "user_id", "rank")
-        seen = timeline.seen_pairs(events.collect(), snapshot.as_of)
+        seen = timeline.seen_pairs(events, snapshot.as_of)
         verdicts = {task: _verdict(snapshot, task, together, truth, users, seen) for task in TASKS}
         recall = evaluate.candidate_recall(pl.concat(hits), truth, candidates.SOURCES, config.evaluate.relevant_from)
     return Judged(verdicts, together, recall)
