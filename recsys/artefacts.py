@@ -157,7 +157,8 @@ class Home:
 
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
-        stale = [path for place in (self.runs, self.caches, self.nights) for path in place.glob(f"{PREFIX}*") if _age(path) > STALE_SECONDS]
+        places = (self.runs, self.caches, self.snapshots, self.nights)
+        stale = [path for place in places for path in place.glob(f"{PREFIX}*") if _age(path) > STALE_SECONDS]
         for path in stale:
             with disk(path):
                 if path.is_dir():

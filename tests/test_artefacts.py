@@ -127,6 +127,15 @@ with draft(pathlib.Path({str(home.runs / "20261125-000000-ffffff")!r}), {{}}) as
     assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current"]
 
 
+@pytest.mark.parametrize("place", ["runs", "caches", "snapshots", "nights"])
+def test_drafts_of_killed_processes_are_swept_from_every_place(home: Home, place: str) -> None:
+    rest = getattr(home, place) / ".draft-left-1-abc"
+    rest.mkdir(parents=True)
+    os.utime(rest, (1, 1))
+    assert home.sweep() == [rest]
+    assert not rest.exists()
+
+
 def test_what_is_finished_is_never_written_over(home: Home) -> None:
     write_run(home)
     with pytest.raises(ArtefactError, match="already there"), draft(home.runs / RUN_ID, {}):

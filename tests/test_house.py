@@ -29,7 +29,7 @@ def test_the_readme_names_every_file_of_the_packages_and_no_other() -> None:
     assert listed == {str(path.relative_to(ROOT)) for path in modules() if path.name != "__init__.py"}
 
 
-def test_the_readme_names_every_command_with_its_help() -> None:
+def test_the_readme_names_every_command_and_no_other() -> None:
     rows = dict(re.findall(r"^\| `recsys (\w+)` \| (.+?) \|$", section("The commands"), flags=re.MULTILINE))
     assert rows.keys() == main.commands.keys()
 
