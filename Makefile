@@ -19,6 +19,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory

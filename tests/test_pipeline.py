@@ -186,6 +186,39 @@ def test_a_training_that_fails_leaves_the_last_run_current(checkerboard) -> None
     assert face.load_run(path).run_id == before
 
 
+def quiet_between(first: int, last: int) -> worlds.World:
+    """The checkerboard in which nobody acts on the days `first` to `last`, counted back from the end."""
+    world = worlds.checkerboard()
+    back = (pl.lit(worlds.END) - pl.col("event_time")) / pl.duration(days=1)
+    return world._replace(events=world.events.filter((back > first) | (back <= last)))
+
+
+def windows_of(config_path: Path) -> list[tuple[str, int, int]]:
+    """Each window after the text's: its name, and how many days before the end it begins and ends."""
+    from recsys.timeline import evaluation_ledger
+
+    ledger = evaluation_ledger(worlds.START, worlds.END, config.load(config_path))
+    return [(w.name, (worlds.END - w.start).days, (worlds.END - w.end).days) for w in ledger.windows[1:]]
+
+
+def test_a_fold_in_which_nobody_acted_is_passed_over(checkerboard, tmp_path) -> None:
+    name, first, last = windows_of(checkerboard[0])[0]
+    assert name == "fold_1"
+    world = quiet_between(first, last)
+    run = face.train(worlds.write_world(tmp_path, world.items, world.events))
+    assert run.record("report")["windows"][1]["n_queries"] == 0
+
+
+def test_a_test_window_in_which_nobody_acted_is_refused_before_anything_is_fitted(checkerboard, tmp_path, monkeypatch) -> None:
+    world = worlds.checkerboard()
+    days = windows_of(checkerboard[0])[-1][1]
+    shown = pl.col("event_time") >= worlds.END - timedelta(days=days)
+    events = world.events.with_columns(event_type=pl.when(shown).then(pl.lit("impression")).otherwise("event_type"))
+    monkeypatch.setattr(ranker, "fit", None)
+    with pytest.raises(TooShortError, match="nobody acted in the test window"):
+        face.train(worlds.write_world(tmp_path, world.items, events))
+
+
 def test_no_run_yet_says_what_to_do(tmp_path) -> None:
     world = worlds.checkerboard()
     path = worlds.write_world(tmp_path, world.items, world.events)

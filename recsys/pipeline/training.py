@@ -53,6 +53,7 @@ def train(job: Job) -> Run:
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
         ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
         _say_windows(job, ledger, world)
+        _refuse_quiet_test(ledger, world)
         with job.clock.stage("text"):
             texts = read_texts(job, world.catalogue)
         models = _fit(job, world, texts, ledger, None)
@@ -75,6 +76,13 @@ def _say_windows(job: Job, ledger: timeline.Ledger, world: World) -> None:
     times = world.events.select("event_time").collect()
     for window in ledger.windows:
         job.display.say(f"window {window.name:<7} {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d} {window.of(times).height:>9,} events")
+
+
+def _refuse_quiet_test(ledger: timeline.Ledger, world: World) -> None:
+    assert ledger.test is not None
+    if timeline.active_users(ledger.test.of(world.events).collect(), ledger.test).is_empty():
+        span = f"{ledger.test.start:%Y-%m-%d} to {ledger.test.end:%Y-%m-%d}"
+        raise TooShortError(f"events: nobody acted in the test window, {span}: there is nothing to judge by. Raise time.test_days.")
 
 
 def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: Models | None) -> Models:
@@ -150,7 +158,14 @@ def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
     return of_rows
 
 
+NO_ROWS = Part(
+    ranker.Rows(np.empty((0, len(features.names())), np.float32), np.empty(0, np.int32), np.empty(0, np.uint32)), np.empty(0, bool)
+)
+"""Of a window in which nobody acted."""
+
+
 def _joined(parts: list[Part]) -> Part:
+    parts = parts or [NO_ROWS]
     rows = ranker.Rows(
         np.concatenate([part.rows.features for part in parts]),
         np.concatenate([part.rows.label for part in parts]),
