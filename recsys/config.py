@@ -110,11 +110,19 @@ class Text(Section):
     dim: int = Field(0, ge=0, le=4096, description="length of a vector; 0: the encoder's own, projection starts as identity")
     train_layers: int = Field(2, ge=0, le=100, description="last layers of the encoder that are fine-tuned; 0: none")
     warm_steps: int = Field(300, ge=0, le=10**6, description="steps of the history tower over frozen item vectors")
-    steps: int = Field(60, ge=0, le=10**6, description="most steps of joint fine-tuning, tower and encoder")
+    steps: int = Field(60, ge=0, le=10**6, description="most steps of joint fine-tuning: pushes through the encoder")
+    push_steps: int = Field(8, ge=1, le=1000, description="user-side steps whose gradient is collected for one push through the encoder")
+    push_items: int = Field(1024, ge=1, le=10**7, description="items of a push, in turn; an item's vector is that of its last turn")
     queries: int = Field(256, ge=2, le=65536, description="queries (a user's visit and the history before it) a step")
     positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")
-    negatives: int = Field(256, ge=0, le=10**6, description="extra items drawn uniformly a step, beside the in-batch ones")
-    history: int = Field(50, ge=1, le=10000, description="latest interactions of a user that are attended to")
+    negatives: int = Field(
+        16384,
+        ge=0,
+        le=10**6,
+        description="items drawn uniformly a step, beside the in-batch ones; the whole catalogue where it has no more",
+    )
+    history: int = Field(50, ge=1, le=10000, description="latest interactions of a user that are attended to; older ones as a summary")
+    interests: int = Field(1, ge=1, le=16, description="vectors of a user; an item is scored by the nearest")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="of the encoder")
     tower_learning_rate: float = Field(1e-3, gt=0, le=1, description="of the projection and the history tower")
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")

@@ -48,7 +48,7 @@ def board() -> dict[str, Source]:
 
 def block_of(world: World, users: pl.Series) -> Block:
     numbers = [int(user[1:]) for user in users]
-    return Block(history_of(world, users), text_side(world)[1][numbers])
+    return Block(history_of(world, users), text_side(world)[1][numbers][:, None])
 
 
 def scores_of(name: str, users: pl.Series) -> Floats:

@@ -20,7 +20,7 @@ NOTHING = np.float32(-np.inf)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of users: their histories and, where text is used, their text vectors (n_users, dim)."""
+    """A block of users: their histories and, where text is used, their text vectors (n_users, interests, dim)."""
 
     history: History
     text: Floats
@@ -167,15 +167,15 @@ class Repurchase:
 
 @dataclass(frozen=True)
 class TextMatch:
-    """The interest score of the text model: scale x <user vector, item vector>; -inf for items without text."""
+    """The interest score of the text model: scale x the highest <user, item> of the interests; -inf for items without text."""
 
     vectors: Floats
     scale: float
 
     def score(self, block: Block) -> Floats:
-        """Exact, by one matrix product a block."""
+        """Exact, by matrix products of a block."""
         has_text = np.any(self.vectors != 0, axis=1)
-        return np.where(has_text, np.float32(self.scale) * (block.text @ self.vectors.T), NOTHING).astype(np.float32)
+        return np.where(has_text, np.float32(self.scale) * (block.text @ self.vectors.T).max(axis=1), NOTHING).astype(np.float32)
 
 
 def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Floats:

@@ -80,7 +80,9 @@ def fit_texts(
         job.display.progress,
     )
     model, fitted = training.run()
-    pooled = training.pooled.numpy()
+    if fitted.stopped:
+        job.display.say(f"text: {fitted.stopped}")
+    pooled = training.pooled
     VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
     return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted

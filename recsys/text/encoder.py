@@ -89,6 +89,10 @@ class Encoder:
         """The parameters that are fine-tuned."""
         return list(self.trained.parameters())
 
+    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that are fine-tuned, with their names."""
+        return list(self.trained.named_parameters())
+
     def digest(self) -> str:
         """sha256 over weights, vocabulary, pooling and cut: two encoders with one digest give the same vectors."""
         sha = hashlib.sha256(f"{self.pooling} {self.max_tokens}".encode())

@@ -16,6 +16,7 @@ from recsys.blocks import Bools, Floats, History
 from recsys.config import Text
 from recsys.errors import ModelError
 from recsys.text.encoder import Encoder
+from recsys.text.past import whole_past
 from recsys.text.tower import Tower
 
 USERS_AT_ONCE = 512
@@ -54,13 +55,14 @@ class InterestModel:
         return np.where(has_text[:, None], vectors, np.float32(0)).astype(np.float32)
 
     def user_vectors(self, history: History, item_vectors: Floats) -> Floats:
-        """Unit vectors (n_users, dim) float32 of a block's histories, from every interaction before its as_of."""
-        vectors = torch.from_numpy(item_vectors)
-        parts = []
+        """Unit vectors (n_users, interests, dim) float32 of a block's histories, from every interaction before its as_of."""
+        vectors, past = torch.from_numpy(item_vectors), whole_past(history, self.history, len(item_vectors))
+        parts = [torch.zeros((0, self.tower.interests, self.tower.dim))]
         with torch.inference_mode():
-            for places, real in _slices(*history.latest(self.history)):
-                parts.append(self.tower.users(vectors[_at(history.item_index, places)], *context(history, places), torch.from_numpy(real)))
-        return torch.cat(parts).numpy() if parts else np.zeros((0, self.tower.dim), np.float32)
+            for start in range(0, history.n_users, USERS_AT_ONCE):
+                part = past.rows(slice(start, start + USERS_AT_ONCE))
+                parts.append(self.tower.users(vectors[torch.from_numpy(part.item)], part, torch.from_numpy(part.older @ item_vectors)))
+        return torch.cat(parts).numpy()
 
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and tower into `folder`."""
@@ -68,7 +70,7 @@ class InterestModel:
         self.encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
         self.encoder.tokenizer.save_pretrained(folder / "encoder")
         save_file({name: t.contiguous() for name, t in self.tower.state_dict().items()}, folder / "tower.safetensors")
-        shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "history": self.history}
+        shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "interests": self.tower.interests, "history": self.history}
         (folder / "tower.json").write_text(json.dumps(shape, sort_keys=True))
 
     @classmethod
@@ -76,7 +78,7 @@ class InterestModel:
         """Read what `save` wrote. Raises ModelError when it is not whole."""
         try:
             shape = json.loads((folder / "tower.json").read_text())
-            tower = Tower(shape["hidden"], shape["dim"])
+            tower = Tower(shape["hidden"], shape["dim"], shape["interests"])
             tower.load_state_dict(load_file(folder / "tower.safetensors"))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the interest model is not whole ({error}). Train again.") from None
@@ -93,15 +95,6 @@ def mean_of_history(history: History, item_vectors: Floats, n: int) -> Floats:
         total += np.where(use[:, column, None], item_vectors[_at(history.item_index, places[:, column])], np.float32(0))
     norm = np.linalg.norm(total, axis=1, keepdims=True)
     return (total / np.where(norm > 0, norm, 1)).astype(np.float32)
-
-
-def context(history: History, places: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Event types, ages and weights (n, l) of the history rows at `places`, as the tower takes them."""
-    return tuple(torch.from_numpy(_at(array, places)) for array in (history.event_type, history.age_days, history.weight))
-
-
-def _slices(places: NDArray[np.int64], real: Bools) -> list[tuple[NDArray[np.int64], Bools]]:
-    return [(places[a : a + USERS_AT_ONCE], real[a : a + USERS_AT_ONCE]) for a in range(0, len(places), USERS_AT_ONCE)]
 
 
 def _at(array: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:

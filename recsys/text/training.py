@@ -1,41 +1,41 @@
 """Fine-tuning the interest model on visits, in two phases.
 
 1. *warm*: the tower learns over the frozen encoder's vectors: a matrix product a step.
-2. *joint*: tower and last encoder layers together. Each distinct item of a step goes through the encoder once, however many
-   events name it: the loss's gradient with respect to the items' pooled vectors is collected first, then pushed through the
-   encoder batch by batch of the token budget (gradient caching, Gao et al. 2021), so memory is bounded by the budget.
+2. *joint*: the tower goes on, and every `push_steps` user-side steps the gradient collected with respect to the items' vectors
+   is pushed through the encoder, each item once whatever the number of events that named it (`GradientBank`).
 
-The loss of a positive i of user u over the step's items S is a softmax whose negatives carry importance weights:
-
-    - log( e^{s_ui} / (e^{s_ui} + sum over j in S, j no text the user likes, of e^{s_uj} / P(j in S)) )
-
-The sum is the Horvitz-Thompson estimate of the full catalogue's partition function; with every item in S it *is* the full
-softmax, without correction. The positive is not corrected: given the query it is there with certainty. Nothing is corrected in scoring.
+The loss (`losses`) is a softmax over the whole catalogue where it has at most `negatives` items, and over the step's items with
+log Q correction above.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from recsys.blocks import Bools, Floats, History, top_k
 from recsys.config import Text
 from recsys.errors import ModelError
 from recsys.metrics import ndcg
+from recsys.text.bank import GradientBank
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs, Progress
-from recsys.text.model import InterestModel, context
+from recsys.text.losses import softmax_loss
+from recsys.text.model import InterestModel
+from recsys.text.past import past_of
 from recsys.text.tower import Tower
 from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 State = dict[str, Any]
 
 WARM_CHECK_STEPS = 50
-WARM_CATALOGUE = 8192
-"""Items of a warm step: up to here the whole catalogue, and so the full softmax; above, this many negatives."""
+JOINT_TOWER_RATE = 0.3
+"""Of the tower's learning rate in the joint phase: it has settled, and follows the encoder."""
 CHECK_DEPTH = 100
 """The text window's own validation is ndcg at this cutoff: deep, because the first ten places of one model alone are noisy."""
 
@@ -54,11 +54,13 @@ class Question:
 
 @dataclass
 class Fitted:
-    """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation)."""
+    """What training chose: steps of each phase, the learning curve (phase, step, loss, ndcg on the text window's validation), and why
+    it stopped before its time, if it did."""
 
     warm_steps: int = 0
     steps: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str = ""
 
 
 class Training:
@@ -81,47 +83,56 @@ class Training:
         """Inputs, pooled (n_items, hidden) from the frozen encoder and text_group (n_items,), 0 for no text, are rows of the catalogue."""
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)  # gathers are summed in the backward pass; their order must not depend on threads
-        self.model = InterestModel(encoder, Tower(encoder.hidden, config.dim), config.history)
-        self.inputs, self.pooled, self.text_group = inputs, torch.from_numpy(pooled.copy()), text_group
-        self.has_text = text_group > 0
+        self.model = InterestModel(encoder, Tower(encoder.hidden, config.dim, config.interests), config.history)
+        self.text_group, self.has_text = text_group, text_group > 0
+        self.bank = GradientBank(encoder, inputs, pooled, np.flatnonzero(self.has_text), config.push_items, seed)
         self.history, self.config, self.seed, self.question = history, config, seed, question
         self.chosen, self.checkpoint, self.progress = chosen, checkpoint, progress
         self.visits: Visits = visits_of(history, self.has_text)
         self.liked = liked_texts(history, text_group)
         self.result = Fitted()
         with torch.no_grad():
-            start = torch.nn.functional.normalize(self.pooled, dim=-1)[torch.from_numpy(self.has_text)]
+            start = torch.nn.functional.normalize(self.bank.vectors, dim=-1)[torch.from_numpy(self.has_text)]
             if len(start):
                 self.model.tower.newcomer.copy_(self.model.tower.projection(start.mean(dim=0)))
 
     def run(self) -> tuple[InterestModel, Fitted]:
-        """Train and return the model at its best check. Raises ModelError when the loss is not a number."""
+        """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
         if len(self.visits) and self.has_text.any():
-            negatives = WARM_CATALOGUE if self.has_text.sum() > WARM_CATALOGUE else int(self.has_text.sum())
             stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
-            self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS, negatives)
+            self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS)
             if self.model.encoder.parameters():
-                self.result.steps = self._phase("joint", stop.steps, self.config.steps, self.config.check_steps, self.config.negatives)
+                self.result.steps = self._phase("joint", stop.steps, self.config.steps, self.config.check_steps)
         self.model.tower.eval()
         return self.model, self.result
 
-    def _phase(self, phase: str, n_steps: int, schedule: int, check_steps: int, negatives: int) -> int:
+    @property
+    def pooled(self) -> Floats:
+        """Pooled vectors (n_items, hidden) float32 of the catalogue by the encoder as it is."""
+        pooled: Floats = self.bank.vectors.numpy()
+        return pooled
+
+    def _phase(self, phase: str, n_steps: int, schedule: int, check_steps: int) -> int:
         """Run one phase to `n_steps` of a learning rate schedule; leaves the best weights in place and returns the step they were at."""
-        sampler = Sampler(self.visits, self.has_text, self.config.queries, self.config.positives, negatives, self.seed)
+        config = self.config
+        sampler = Sampler(self.visits, self.has_text, config.queries, config.positives, config.negatives, self.seed)
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
-        state = self.checkpoint.load(phase, parameters, optimizer)
+        state = self.checkpoint.load(phase, parameters | self._waiting(phase), optimizer)
         if state and phase == "joint":
-            self._refresh()
+            self.bank.renew_all(self.progress)
         if not state:
             state = {"step": 0, "best": -1.0, "best_step": 0, "bad": 0, "curve": []}
             self._check(phase, float("nan"), state, parameters, optimizer)
         losses: list[float] = []
-        while state["step"] < n_steps and state["bad"] < self.config.patience:
+        while state["step"] < n_steps and state["bad"] < config.patience:
             number = state["step"]
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _warm_up_and_decay(number, schedule)
-            losses.append(self._step(phase, sampler.step(number), optimizer, number))
+            losses.append(self._joint_step(sampler, optimizer, number) if phase == "joint" else self._user_step(sampler, optimizer, number))
+            if not np.isfinite(losses[-1]):
+                self._stop(phase, number, state["best_step"])
+                break
             state["step"] = number + 1
             self.progress(f"text: {phase}", number, n_steps)
             if state["step"] % check_steps == 0 or state["step"] == n_steps:
@@ -131,67 +142,83 @@ class Training:
         self.checkpoint.best(phase, parameters)
         self.result.curve += state["curve"]
         if phase == "joint":
-            self._refresh()
+            self.bank.renew_all(self.progress)
         return int(state["best_step"])
+
+    def _stop(self, phase: str, number: int, best_step: int) -> None:
+        if not np.isfinite(self.pooled[self.has_text]).all() and number == 0:
+            raise ModelError(
+                "text training: the encoder gives vectors that are not numbers. Its weights are broken: give another text.encoder."
+            )
+        self.result.stopped = (
+            f"{phase} step {number} of {self.config.queries} queries: the loss or its gradient is not a number; "
+            f"the weights of {phase} step {best_step} are kept. Lower text.learning_rate or text.tower_learning_rate."
+        )
 
     def _parameters(self, phase: str) -> dict[str, Tensor]:
         named = {f"tower.{name}": p for name, p in self.model.tower.named_parameters()}
         if phase == "joint":
-            named |= {f"encoder.{name}": p for name, p in self.model.encoder.trained.named_parameters()}
+            named |= {f"encoder.{name}": p for name, p in self.model.encoder.named_parameters()}
         return named
+
+    def _waiting(self, phase: str) -> dict[str, Tensor]:
+        return {"gradient": self.bank.gradient} if phase == "joint" else {}
 
     def _groups(self, phase: str) -> list[dict[str, object]]:
         groups: list[dict[str, object]] = [{"params": list(self.model.tower.parameters()), "peak": self.config.tower_learning_rate}]
         if phase == "joint":
-            groups[0]["peak"] = self.config.tower_learning_rate / 10  # it has settled; only to follow the encoder
+            groups[0]["peak"] = self.config.tower_learning_rate * JOINT_TOWER_RATE
             groups.append({"params": self.model.encoder.parameters(), "peak": self.config.learning_rate})
         return groups
 
-    def _step(self, phase: str, step: Step, optimizer: torch.optim.Optimizer, number: int) -> float:
+    def _user_step(self, sampler: Sampler, optimizer: torch.optim.Optimizer, number: int, collect: bool = False) -> float:
+        """One step of the tower over the vectors at hand; the gradient with respect to them is collected, if asked for."""
         optimizer.zero_grad(set_to_none=True)
-        leaf = self._encode(step.items) if phase == "joint" else self.pooled[torch.from_numpy(step.items)]
-        leaf.requires_grad_(phase == "joint")
-        loss = self._loss(step, leaf)
-        if not torch.isfinite(loss):
-            names = step.items[:3].tolist()
-            raise ModelError(
-                f"text training: the loss of {phase} step {number} is not a number (items at rows {names} ...). Lower text.learning_rate."
-            )
-        loss.backward()
-        if phase == "joint":
-            self._push(step.items, leaf)
-            self.pooled[torch.from_numpy(step.items)] = leaf.detach()
-        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
-        optimizer.step()
+        leaves: list[tuple[Tensor, Tensor]] = []
+
+        def at_hand(rows: NDArray[np.int64]) -> Tensor:
+            places = torch.from_numpy(rows)
+            leaves.append((places, self.bank.vectors[places].requires_grad_(collect)))
+            return leaves[0][1]
+
+        loss = self._loss(sampler.step(number), at_hand)
+        if torch.isfinite(loss):
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.tower.parameters(), 1.0)
+            optimizer.step()
+            if collect:
+                self.bank.collect(leaves[0][0], leaves[0][1].grad)
         return float(loss.detach())
 
-    def _encode(self, items: NDArray[np.int32]) -> Tensor:
-        vectors = torch.empty((len(items), self.model.encoder.hidden))
-        with torch.no_grad():
-            for rows in self.model.encoder.batches(self.inputs, items.astype(np.int64)):
-                vectors[np.searchsorted(items, rows)] = self.model.encoder.pooled(self.inputs, rows).cpu()
-        return vectors
+    def _joint_step(self, sampler: Sampler, optimizer: torch.optim.Optimizer, number: int) -> float:
+        """`push_steps` user-side steps, then one step of the encoder by the gradient of the items whose turn it is."""
+        first = number * self.config.push_steps
+        losses = [self._user_step(sampler, optimizer, first + n, collect=True) for n in range(self.config.push_steps)]
+        if np.isfinite(losses).all():
+            optimizer.zero_grad(set_to_none=True)
+            self.bank.push(self.bank.turn(number))
+            length = torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), 1.0)
+            if not torch.isfinite(length):
+                return float("nan")
+            optimizer.step()
+        return float(np.mean(losses))
 
-    def _push(self, items: NDArray[np.int32], leaf: Tensor) -> None:
-        assert leaf.grad is not None
-        for rows in self.model.encoder.batches(self.inputs, items.astype(np.int64)):
-            gradient = leaf.grad[torch.from_numpy(np.searchsorted(items, rows))].to(self.model.encoder.device)
-            self.model.encoder.pooled(self.inputs, rows).backward(gradient)
-
-    def _loss(self, step: Step, leaf: Tensor) -> Tensor:
-        places, real = _before(self.history, self.visits, step.visits, self.config.history)
-        past = self.history.item_index[places]
-        needed = np.union1d(past[real], step.items).astype(np.int64)
-        # Vectors of history items outside the step are those of their latest encoding, without gradient.
-        pooled = self.pooled[torch.from_numpy(needed)].index_copy(0, torch.from_numpy(np.searchsorted(needed, step.items)), leaf)
-        vectors = self.model.tower.items(pooled) * torch.from_numpy(self.has_text[needed])[:, None]
-        place_in_needed = np.where(real, np.searchsorted(needed, np.where(real, past, needed[0])), 0)
-        kind, age, weight = context(self.history, places)
-        now = torch.from_numpy(self.history.age_days[self.visits.start[step.visits]])[:, None]
-        users = self.model.tower.users(
-            vectors[torch.from_numpy(place_in_needed)], kind, (age - now).clamp(min=0), weight, torch.from_numpy(real)
+    def _loss(self, step: Step, pooled: Callable[[NDArray[np.int64]], Tensor]) -> Tensor:
+        """The loss of a step, given the pooled vectors (n, hidden) of the items it needs by a function of their rows."""
+        n_items, tower = len(self.has_text), self.model.tower
+        now = self.history.age_days[self.visits.start[step.visits]]
+        past = past_of(
+            self.history, self.visits.user[step.visits].astype(np.int64), self.visits.start[step.visits], now, self.config.history, n_items
         )
-        scores = self.model.tower.scale * users @ vectors[torch.from_numpy(np.searchsorted(needed, step.items))].T
+        needed = np.unique(np.concatenate([past.item[past.real], past.older.indices, step.items])).astype(np.int64)
+        place = np.zeros(n_items, np.int64)
+        place[needed] = np.arange(len(needed))
+        vectors = tower.items(pooled(needed)) * torch.from_numpy(self.has_text[needed])[:, None]
+        older = sparse.csr_array((past.older.data, place[past.older.indices], past.older.indptr), shape=(len(now), len(needed)))
+        # The summary is a mean over what may be a thousand items: their share of its gradient is not worth its cost.
+        summary = torch.from_numpy(older @ vectors.detach().numpy())
+        users = tower.users(vectors[torch.from_numpy(place[past.item])], past, summary)
+        scores = tower.score(users, vectors[torch.from_numpy(place[step.items])])
         return softmax_loss(scores, step, torch.from_numpy(self._liked_in(step)))
 
     def _liked_in(self, step: Step) -> Bools:
@@ -200,7 +227,7 @@ class Training:
 
     def _check(self, phase: str, loss: float, state: State, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         if phase == "joint" and state["step"]:
-            self._refresh()
+            self.bank.renew_all(self.progress)
         figure = self._validate() if self.question else float(state["step"])
         if figure > state["best"]:
             state |= {"best": figure, "best_step": state["step"], "bad": 0}
@@ -209,33 +236,14 @@ class Training:
             state["bad"] += 1
         ndcg_here = figure if self.question else None
         state["curve"].append({"phase": phase, "step": state["step"], "loss": None if np.isnan(loss) else loss, "ndcg": ndcg_here})
-        self.checkpoint.save(phase, parameters, optimizer, state)
-
-    def _refresh(self) -> None:
-        self.pooled = torch.from_numpy(self.model.encoder.encode(self.inputs, self.progress))
+        self.checkpoint.save(phase, parameters | self._waiting(phase), optimizer, state)
 
     def _validate(self) -> float:
         assert self.question is not None
-        vectors = self.model.item_vectors(self.pooled.numpy(), self.has_text)
-        scores = self.model.user_vectors(self.question.history, vectors) @ vectors.T
+        vectors = self.model.item_vectors(self.pooled, self.has_text)
+        scores = (self.model.user_vectors(self.question.history, vectors) @ vectors.T).max(axis=1)
         scores = np.where(self.question.shown & self.has_text, scores, -np.inf)
         return _ndcg(scores.astype(np.float32), self.question.truth)
-
-
-def softmax_loss(scores: Tensor, step: Step, liked: Tensor) -> Tensor:
-    """The loss of the module's head: scores (b, s), liked (b, s) bool: items whose text the user likes. Weighted mean over pairs."""
-    weighted = scores - torch.from_numpy(step.log_inclusion)
-    negatives = torch.logsumexp(weighted.masked_fill(liked, -1e9), dim=1)
-    positive = scores[torch.from_numpy(step.pair_visit), torch.from_numpy(step.pair_item)]
-    total = torch.logaddexp(positive, negatives[torch.from_numpy(step.pair_visit)])
-    weight = torch.from_numpy(step.pair_weight)
-    return ((total - positive) * weight).sum() / weight.sum()
-
-
-def _before(history: History, visits: Visits, chosen: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], Bools]:
-    places = visits.start[chosen][:, None] - 1 - np.arange(n)[None, :]
-    real = places >= history.indptr[visits.user[chosen]][:, None]
-    return np.where(real, places, 0), real
 
 
 def _warm_up_and_decay(step: int, n_steps: int) -> float:
