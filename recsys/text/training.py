@@ -93,10 +93,12 @@ class Training:
             start = torch.nn.functional.normalize(self.pooled, dim=-1)[torch.from_numpy(self.has_text)]
             if len(start):
                 self.model.tower.newcomer.copy_(self.model.tower.projection(start.mean(dim=0)))
+        self.checkpoint.encoder = encoder.digest()
 
     def run(self) -> tuple[InterestModel, Fitted]:
         """Train and return the model at its best check. Raises ModelError when the loss is not a number."""
         if len(self.visits) and self.has_text.any():
+            self.model.encoder.begin(self.config.steps)
             negatives = WARM_CATALOGUE if self.has_text.sum() > WARM_CATALOGUE else int(self.has_text.sum())
             stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
             self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS, negatives)
@@ -111,7 +113,7 @@ class Training:
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
         state = self.checkpoint.load(phase, parameters, optimizer)
-        if state and phase == "joint":
+        if phase == "joint" and (state or self.model.encoder.starts_elsewhere):
             self._refresh()
         if not state:
             state = {"step": 0, "best": -1.0, "best_step": 0, "bad": 0, "curve": []}
@@ -131,13 +133,15 @@ class Training:
         self.checkpoint.best(phase, parameters)
         self.result.curve += state["curve"]
         if phase == "joint":
+            self.model.encoder.finish()
             self._refresh()
         return int(state["best_step"])
 
     def _parameters(self, phase: str) -> dict[str, Tensor]:
         named = {f"tower.{name}": p for name, p in self.model.tower.named_parameters()}
         if phase == "joint":
-            named |= {f"encoder.{name}": p for name, p in self.model.encoder.trained.named_parameters()}
+            encoder = self.model.encoder
+            named |= {f"encoder.{name}": tensor for name, tensor in (encoder.named_parameters() | encoder.running()).items()}
         return named
 
     def _groups(self, phase: str) -> list[dict[str, object]]:
@@ -163,20 +167,16 @@ class Training:
             self.pooled[torch.from_numpy(step.items)] = leaf.detach()
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
+        if phase == "joint":
+            self.model.encoder.after_step(number + 1)
         return float(loss.detach())
 
     def _encode(self, items: NDArray[np.int32]) -> Tensor:
-        vectors = torch.empty((len(items), self.model.encoder.hidden))
-        with torch.no_grad():
-            for rows in self.model.encoder.batches(self.inputs, items.astype(np.int64)):
-                vectors[np.searchsorted(items, rows)] = self.model.encoder.pooled(self.inputs, rows).cpu()
-        return vectors
+        return torch.from_numpy(self.model.encoder.encode(self.inputs, lambda *_: None, items.astype(np.int64)))
 
     def _push(self, items: NDArray[np.int32], leaf: Tensor) -> None:
         assert leaf.grad is not None
-        for rows in self.model.encoder.batches(self.inputs, items.astype(np.int64)):
-            gradient = leaf.grad[torch.from_numpy(np.searchsorted(items, rows))].to(self.model.encoder.device)
-            self.model.encoder.pooled(self.inputs, rows).backward(gradient)
+        self.model.encoder.push(self.inputs, items.astype(np.int64), leaf.grad)
 
     def _loss(self, step: Step, leaf: Tensor) -> Tensor:
         places, real = _before(self.history, self.visits, step.visits, self.config.history)
