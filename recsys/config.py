@@ -108,7 +108,14 @@ class Text(Section):
     pooling: Literal["mean", "cls"] = Field("mean", description="how token states become one vector")
     max_tokens: int = Field(64, ge=4, le=8192, description="tokens of an item text kept; the rest is cut")
     dim: int = Field(0, ge=0, le=4096, description="length of a vector; 0: the encoder's own, projection starts as identity")
-    train_layers: int = Field(2, ge=0, le=100, description="last layers of the encoder that are fine-tuned; 0: none")
+    tune: Literal["full", "layers", "lora", "adalora", "prefix", "none"] = Field(
+        "layers", description="what of the encoder is fine-tuned: see below; all but full, layers and none need `recsys[peft]`"
+    )
+    train_layers: int = Field(2, ge=1, le=100, description="last layers of the encoder that tune = layers trains")
+    lora_rank: int = Field(8, ge=1, le=1024, description="rank of a matrix's change with tune = lora; mean rank with adalora")
+    prefix_tokens: int = Field(8, ge=1, le=64, description="tokens that tune = prefix learns to put before a text")
+    gradient_checkpointing: bool = Field(False, description="true: layers run again in the backward pass; less memory, more time")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of matrix products; auto: bf16 on a GPU that has it, else fp32")
     warm_steps: int = Field(300, ge=0, le=10**6, description="steps of the history tower over frozen item vectors")
     steps: int = Field(60, ge=0, le=10**6, description="most steps of joint fine-tuning: pushes through the encoder")
     push_steps: int = Field(8, ge=1, le=1000, description="user-side steps whose gradient is collected for one push through the encoder")
@@ -206,6 +213,8 @@ class Config(Section):
         gain = self.ranker.label_gain
         if gain and len(gain) <= max(labels, default=0):
             faults.append(f"ranker.label_gain: {len(gain)} gains for labels 0 to {max(labels)}: give {max(labels) + 1}")
+        if self.text.tune == "prefix" and self.text.gradient_checkpointing:
+            faults.append("text.gradient_checkpointing: a prefix cannot run again; set it to false, or text.tune to lora")
         return _no_faults(self, faults)
 
     @property

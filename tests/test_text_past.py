@@ -58,7 +58,7 @@ def test_an_item_is_scored_by_the_nearest_of_a_users_interests() -> None:
     users = tower.users(vectors[torch.from_numpy(past.item)], past, torch.from_numpy(past.older @ vectors.numpy()))
     assert users.shape == (3, 3, 8)
     assert float(torch.pdist(users[0].detach()).min()) > 0
-    expected = [[tower.scale.item() * max(float(user @ item) for user in own) for item in vectors] for own in users]
+    expected = [[tower.scale.item() * max((user @ item).item() for user in own) for item in vectors] for own in users.detach()]
     np.testing.assert_allclose(tower.score(users, vectors).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -49,8 +49,7 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     values = text.item_texts(catalogue.items)
     digests = _digests(values)
     inputs = encoder.tokens(values)
-    n_layers = len(encoder.parameters())
-    if config.steps and n_layers and encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
+    if encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
         inputs = _with_states(job, encoder, digests, inputs)
     pooled = _pooled(job, encoder, digests, inputs)
     group = np.unique(np.array(values), return_inverse=True)[1].astype(np.int64) + 1
@@ -104,7 +103,7 @@ def unit(pooled: Floats, has_text: Bools) -> Floats:
 
 def _encoder(job: Job, folder: Path) -> text.Encoder:
     config = job.config.text
-    return text.Encoder(folder, config.pooling, config.max_tokens, config.train_layers if config.steps else 0, config.token_budget)
+    return text.Encoder(folder, config.pooling, config.max_tokens, config.train_layers, config.token_budget, text.Way.of(config))
 
 
 def _digests(values: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, item_texts, mean_of_history
 from recsys.text.tiny import write_tiny_bert
 from recsys.text.training import Fitted, Question, Training
+from recsys.text.tuning import Way
 from recsys.text.weights import MINILM, find_encoder
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "InterestModel",
     "Question",
     "Training",
+    "Way",
     "find_encoder",
     "item_texts",
     "mean_of_history",

@@ -38,12 +38,6 @@ class GradientBank:
         order = np.random.default_rng([self.seed, cycle, 2]).permutation(self.rows)
         return np.sort(order[place * self.push_items : (place + 1) * self.push_items])
 
-    def renew(self, rows: NDArray[np.int64]) -> None:
-        """Encode these items with the encoder as it is now."""
-        for batch in self.encoder.batches(self.inputs, rows):
-            with torch.no_grad():
-                self.vectors[torch.from_numpy(batch)] = self.encoder.pooled(self.inputs, batch).cpu()
-
     def renew_all(self, progress: Progress) -> None:
         """Encode every item with the encoder as it is now."""
         self.vectors = torch.from_numpy(self.encoder.encode(self.inputs, progress))
@@ -53,10 +47,7 @@ class GradientBank:
         self.gradient.index_add_(0, rows, gradient)
 
     def push(self, rows: NDArray[np.int64]) -> None:
-        """Backpropagate what was collected for these items into the encoder's parameters; it waits no longer."""
-        for batch in self.encoder.batches(self.inputs, rows):
-            places = torch.from_numpy(batch)
-            pooled = self.encoder.pooled(self.inputs, batch)
-            pooled.backward(self.gradient[places].to(pooled.device))
-            self.vectors[places] = pooled.detach().cpu()
-        self.gradient[torch.from_numpy(rows)] = 0
+        """Backpropagate what was collected for these items (ascending) into the encoder's parameters; it waits no longer."""
+        places = torch.from_numpy(rows)
+        self.vectors[places] = self.encoder.push(self.inputs, rows, self.gradient[places])
+        self.gradient[places] = 0

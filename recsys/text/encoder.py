@@ -5,6 +5,7 @@ training or not, costs only the layers above.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from torch import Tensor, nn
 
 from recsys.blocks import Floats
 from recsys.errors import ModelError
+from recsys.text.memory import fits
+from recsys.text.tuning import Lora, Prefix, Way, adapter, recompute
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 
@@ -25,6 +30,9 @@ SPLITTABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 CHARACTERS_A_TOKEN = 40
 """Text beyond max_tokens times this many characters is cut before tokenising: it could not be reached, and costs time."""
+
+
+LAST_LAYERS = Way()
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,18 @@ class Inputs:
 
 
 class Encoder:
-    """A Hugging Face encoder split at `train_layers` from the top, with its pooling."""
+    """A Hugging Face encoder with its pooling, and the way in which it is tuned.
 
-    def __init__(self, folder: Path, pooling: str, max_tokens: int, train_layers: int, token_budget: int) -> None:
-        from transformers import AutoModel, AutoTokenizer, logging
+    A training calls `begin` before its first step, `after_step` after each, `finish` after the last.
+    """
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+    def __init__(self, folder: Path, pooling: str, max_tokens: int, train_layers: int, token_budget: int, way: Way = LAST_LAYERS) -> None:
+        """`train_layers` counts with way.tune = "layers" alone. Raises ModelError when the folder cannot be loaded."""
+        from transformers import AutoModel, AutoTokenizer
+        from transformers import logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
@@ -65,40 +78,95 @@ class Encoder:
             ) from None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
-        self.pooling, self.token_budget = pooling, token_budget
-        self.max_tokens = min(max_tokens, getattr(self.model.config, "max_position_embeddings", max_tokens))
+        self.pooling, self.token_budget, self.way = pooling, token_budget, way
+        self.max_tokens = max_tokens
+        self._leave_room(way.prefix_tokens if way.tune == "prefix" else 0)
         self.hidden = int(self.model.config.hidden_size)
-        self.trained = self._freeze(train_layers)
+        self.adapter: Lora | None = None
+        self._stack = max((m for m in self.model.modules() if isinstance(m, nn.ModuleList)), key=len, default=nn.ModuleList())
+        self.trained = self._stack[len(self._stack) - min(train_layers, len(self._stack)) :] if way.tune == "layers" else nn.ModuleList()
+        self._freeze()
 
-    def _freeze(self, train_layers: int) -> nn.ModuleList:
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(False)
-        stack = max((m for m in self.model.modules() if isinstance(m, nn.ModuleList)), key=len, default=nn.ModuleList())
-        trained = stack[len(stack) - min(train_layers, len(stack)) :]
-        for parameter in trained.parameters():
+    def _freeze(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            # The pooler comes after the states that are pooled here: it would never have a gradient.
+            parameter.requires_grad_(self.way.tune == "full" and not name.startswith("pooler."))
+        for parameter in self.trained.parameters():
             parameter.requires_grad_(True)
-        self._stack, self.splits = stack, self.model.config.model_type in SPLITTABLE
-        return trained
+
+    def _leave_room(self, tokens: int) -> None:
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        self.max_tokens = min(self.max_tokens, positions - tokens) if positions else self.max_tokens
+
+    def begin(self, total_steps: int) -> None:
+        """Make ready for a training of `total_steps`: put the adapter of the way on, drawn with torch's generator.
+
+        Raises ModelError when the encoder cannot be tuned in this way.
+        """
+        if total_steps and self.adapter is None:
+            self.adapter = adapter(self.model, self.way, total_steps)
+        if total_steps and self.way.gradient_checkpointing:
+            recompute(self.trained if self.way.tune == "layers" else self._stack)
+
+    def after_step(self, step: int) -> None:
+        """To be called after the optimiser's step number `step`, from 1, before the gradients are cleared."""
+        if self.adapter:
+            self.adapter.after_step(step)
+
+    def finish(self) -> None:
+        """The training is over: LoRA and AdaLoRA are added into the weights; a prefix stays as it is."""
+        if self.adapter and not isinstance(self.adapter, Prefix):
+            self.model, self.adapter = self.adapter.merged(), None
+
+    @property
+    def splits(self) -> bool:
+        """Can the layers that are not trained run apart, so that their outputs may be kept."""
+        return self.way.tune == "layers" and len(self.trained) > 0 and self.model.config.model_type in SPLITTABLE
+
+    @property
+    def starts_elsewhere(self) -> bool:
+        """Does `begin` alone change the vectors."""
+        return isinstance(self.adapter, Prefix)
 
     @property
     def n_below(self) -> int:
-        """Layers that are not trained."""
+        """Layers that are not trained, with way.tune = "layers"."""
         return len(self._stack) - len(self.trained)
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that are fine-tuned."""
-        return list(self.trained.parameters())
+        """The parameters that are fine-tuned; those of an adapter are there after `begin`."""
+        return list(self.named_parameters().values())
 
-    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """The parameters that are fine-tuned, with their names."""
-        return list(self.trained.named_parameters())
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that are fine-tuned, by name."""
+        if self.adapter:
+            return self.adapter.named_parameters()
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def running(self) -> dict[str, Tensor]:
+        """What else of the encoder changes from step to step, by name: a checkpoint must hold it too."""
+        return self.adapter.running() if self.adapter else {}
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face model and tokenizer into `folder`/encoder, and a prefix, if there is one, into `folder`/prefix."""
+        self.finish()
+        self.model.save_pretrained(folder / "encoder", safe_serialization=True)
+        self.tokenizer.save_pretrained(folder / "encoder")
+        if isinstance(self.adapter, Prefix):
+            self.adapter.save(folder / "prefix")
+
+    def load_prefix(self, folder: Path) -> None:
+        """Put a saved prefix before every text. Raises ModelError when it does not fit this encoder, or peft is not there."""
+        self.adapter = prefix = Prefix(self.model, self.way, folder)
+        self._leave_room(prefix.tokens)
 
     def digest(self) -> str:
-        """sha256 over weights, vocabulary, pooling and cut: two encoders with one digest give the same vectors."""
-        sha = hashlib.sha256(f"{self.pooling} {self.max_tokens}".encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
+        """sha256 over weights, adapter, vocabulary, pooling, cut and precision: two encoders with one digest give the same vectors."""
+        sha = hashlib.sha256(f"{self.pooling} {self.max_tokens}{' bf16' * self.way.counts_in_bf16(self.device)}".encode())
+        tensors = self.model.state_dict() | (self.adapter.named_parameters() if self.adapter else {})
+        for name, tensor in sorted(tensors.items()):
             sha.update(name.encode())
-            sha.update(tensor.cpu().contiguous().numpy().tobytes())
+            sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         sha.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
         return sha.hexdigest()[:32]
 
@@ -119,7 +187,9 @@ class Encoder:
         place = {int(row): n for n, row in enumerate(rows)}
         states = np.empty((starts[-1], self.hidden), dtype=np.float32)
         done = 0
-        for batch in self.batches(inputs, rows):
+
+        def run(batch: NDArray[np.int64]) -> None:
+            nonlocal done
             ids, mask = self._padded_ids(inputs, batch)
             with torch.inference_mode(), self._precision():
                 below = self._below(ids, mask).float().cpu().numpy()
@@ -127,11 +197,13 @@ class Encoder:
                 states[starts[place[int(row)]] : starts[place[int(row)] + 1]] = below[n, : inputs.lengths[row]]
             done += len(batch)
             progress("text: layers below", done, len(rows))
+
+        self._each_batch(inputs, rows, run)
         return states
 
     def batches(self, inputs: Inputs, rows: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
         """The rows in batches of like length whose padded tokens stay within the token budget; at least one row each."""
-        order = rows[np.argsort(-inputs.lengths[rows], kind="stable")]
+        order = _longest_first(inputs, rows)
         start = 0
         while start < len(order):
             longest = max(int(inputs.lengths[order[start]]), 1)
@@ -151,18 +223,67 @@ class Encoder:
 
     def encode(self, inputs: Inputs, progress: Progress, chosen: NDArray[Any] | None = None) -> Floats:
         """Pooled vectors (n, hidden) float32 of all texts, or of the `chosen` rows, without gradient."""
-        wanted = np.arange(len(inputs)) if chosen is None else chosen
-        vectors = np.zeros((len(inputs), self.hidden), dtype=np.float32)
+        wanted, places = np.unique(np.arange(len(inputs)) if chosen is None else chosen, return_inverse=True)
+        vectors = np.zeros((len(wanted), self.hidden), dtype=np.float32)
         done = 0
-        for rows in self.batches(inputs, wanted):
+
+        def run(batch: NDArray[np.int64]) -> None:
+            nonlocal done
             with torch.inference_mode():
-                vectors[rows] = self.pooled(inputs, rows).cpu().numpy()
-            done += len(rows)
+                vectors[np.searchsorted(wanted, batch)] = self.pooled(inputs, batch).cpu().numpy()
+            done += len(batch)
             progress("text: encoding", done, len(wanted))
-        return vectors[wanted]
+
+        self._each_batch(inputs, wanted, run)
+        return vectors[places]
+
+    def push(self, inputs: Inputs, rows: NDArray[Any], gradient: Tensor) -> Tensor:
+        """Add to every trained parameter's `grad` what a loss with this `gradient` (n, hidden) at the pooled vectors of `rows` gives.
+
+        rows (n,) ascending, without repeats. The adapter's own penalty is added too. Returns those pooled vectors (n, hidden).
+        """
+        parameters, vectors = self.parameters(), torch.empty_like(gradient)
+
+        def run(batch: NDArray[np.int64]) -> None:
+            places = torch.from_numpy(np.searchsorted(rows, batch))
+            pooled = self.pooled(inputs, batch)
+            # Not backward(): a batch that runs out of memory half way must leave nothing in `grad`.
+            _add(parameters, torch.autograd.grad(pooled, parameters, gradient[places].to(self.device), allow_unused=True))
+            vectors[places] = pooled.detach().cpu()
+
+        self._each_batch(inputs, rows, run)
+        penalty = self.adapter.penalty() if self.adapter else None
+        if penalty is not None:
+            _add(parameters, torch.autograd.grad(penalty, parameters, allow_unused=True))
+        return vectors
+
+    def _each_batch(self, inputs: Inputs, rows: NDArray[Any], run: Callable[[NDArray[np.int64]], None]) -> None:
+        """Call `run` on every batch of the rows. Where memory runs out the token budget halves, and the rows left are cut anew."""
+        left = _longest_first(inputs, rows)
+        while len(left):
+            for batch in self.batches(inputs, left):
+                if not fits(run, batch):
+                    self._halve(len(batch), int(inputs.lengths[batch].max()))
+                    break
+                left = left[len(batch) :]
+
+    def _halve(self, n_texts: int, n_tokens: int) -> None:
+        if n_texts == 1:
+            raise ModelError(
+                f"text: out of memory with a single text of {n_tokens} tokens in a batch. "
+                "Lower text.max_tokens, set text.gradient_checkpointing = true, or take a smaller text.encoder."
+            )
+        budget, self.token_budget = self.token_budget, max(self.token_budget // 2, 1)
+        log.warning(
+            "text: out of memory with %d texts of up to %d tokens; the token budget goes from %d to %d. Set text.token_budget to that.",
+            n_texts,
+            n_tokens,
+            budget,
+            self.token_budget,
+        )
 
     def _precision(self) -> Any:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.way.counts_in_bf16(self.device))
 
     def _mask(self, inputs: Inputs, rows: NDArray[Any]) -> Tensor:
         lengths = inputs.lengths[rows]
@@ -199,6 +320,8 @@ class Encoder:
         return states
 
     def _whole(self, ids: Tensor, mask: Tensor) -> Tensor:
+        if self.adapter:
+            return self.adapter.states(ids, mask)
         return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -206,3 +329,13 @@ class Encoder:
             return states[:, 0]
         weight = mask[:, :, None].float()
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def _longest_first(inputs: Inputs, rows: NDArray[Any]) -> NDArray[np.int64]:
+    return rows[np.argsort(-inputs.lengths[rows], kind="stable")]
+
+
+def _add(parameters: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:
+    for p, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            p.grad = gradient if p.grad is None else p.grad.add_(gradient)

@@ -18,6 +18,7 @@ from recsys.errors import ModelError
 from recsys.text.encoder import Encoder
 from recsys.text.past import whole_past
 from recsys.text.tower import Tower
+from recsys.text.tuning import Way
 
 USERS_AT_ONCE = 512
 
@@ -67,8 +68,7 @@ class InterestModel:
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and tower into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
-        self.encoder.tokenizer.save_pretrained(folder / "encoder")
+        self.encoder.save(folder)
         save_file({name: t.contiguous() for name, t in self.tower.state_dict().items()}, folder / "tower.safetensors")
         shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "interests": self.tower.interests, "history": self.history}
         (folder / "tower.json").write_text(json.dumps(shape, sort_keys=True))
@@ -82,7 +82,9 @@ class InterestModel:
             tower.load_state_dict(load_file(folder / "tower.safetensors"))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the interest model is not whole ({error}). Train again.") from None
-        encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget)
+        encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget, Way.of(text))
+        if (folder / "prefix").is_dir():
+            encoder.load_prefix(folder / "prefix")
         return cls(encoder, tower.eval(), shape["history"])
 
 

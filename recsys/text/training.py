@@ -95,10 +95,12 @@ class Training:
             start = torch.nn.functional.normalize(self.bank.vectors, dim=-1)[torch.from_numpy(self.has_text)]
             if len(start):
                 self.model.tower.newcomer.copy_(self.model.tower.projection(start.mean(dim=0)))
+        self.checkpoint.encoder = encoder.digest()
 
     def run(self) -> tuple[InterestModel, Fitted]:
         """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
         if len(self.visits) and self.has_text.any():
+            self.model.encoder.begin(self.config.steps)
             stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
             self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS)
             if self.model.encoder.parameters():
@@ -119,7 +121,7 @@ class Training:
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
         state = self.checkpoint.load(phase, parameters | self._waiting(phase), optimizer)
-        if state and phase == "joint":
+        if phase == "joint" and (state or self.model.encoder.starts_elsewhere):
             self.bank.renew_all(self.progress)
         if not state:
             state = {"step": 0, "best": -1.0, "best_step": 0, "bad": 0, "curve": []}
@@ -142,6 +144,7 @@ class Training:
         self.checkpoint.best(phase, parameters)
         self.result.curve += state["curve"]
         if phase == "joint":
+            self.model.encoder.finish()
             self.bank.renew_all(self.progress)
         return int(state["best_step"])
 
@@ -158,7 +161,8 @@ class Training:
     def _parameters(self, phase: str) -> dict[str, Tensor]:
         named = {f"tower.{name}": p for name, p in self.model.tower.named_parameters()}
         if phase == "joint":
-            named |= {f"encoder.{name}": p for name, p in self.model.encoder.named_parameters()}
+            encoder = self.model.encoder
+            named |= {f"encoder.{name}": tensor for name, tensor in (encoder.named_parameters() | encoder.running()).items()}
         return named
 
     def _waiting(self, phase: str) -> dict[str, Tensor]:
@@ -201,6 +205,7 @@ class Training:
             if not torch.isfinite(length):
                 return float("nan")
             optimizer.step()
+            self.model.encoder.after_step(number + 1)
         return float(np.mean(losses))
 
     def _loss(self, step: Step, pooled: Callable[[NDArray[np.int64]], Tensor]) -> Tensor:
