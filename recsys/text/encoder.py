@@ -100,10 +100,23 @@ class Encoder:
 
     def tokens(self, texts: list[str]) -> Inputs:
         """Token ids of texts, cut at max_tokens, packed."""
-        cut = [text[: self.max_tokens * CHARACTERS_A_TOKEN] for text in texts]
-        rows = self.tokenizer(cut, truncation=True, max_length=self.max_tokens)["input_ids"] if cut else []
+        rows = self._ids(texts, self.max_tokens)
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(np.int64)
         return Inputs(offsets, np.array([token for row in rows for token in row], dtype=np.int32), None)
+
+    def fits(self, texts: list[str]) -> list[bool]:
+        """Whether each text is within the cut: `tokens` takes all of it."""
+        rows = self._ids(texts, self.max_tokens + 1)
+        most = self.max_tokens * CHARACTERS_A_TOKEN
+        return [len(row) <= self.max_tokens and len(text) <= most for row, text in zip(rows, texts, strict=True)]
+
+    def unknown_share(self, inputs: Inputs) -> float:
+        """Share of the tokens that are of no word or letter in the encoder's vocabulary; 0 where it spells everything."""
+        return float(np.mean(inputs.ids == self.tokenizer.unk_token_id)) if len(inputs.ids) else 0.0
+
+    def _ids(self, texts: list[str], n: int) -> list[list[int]]:
+        cut = [text[: self.max_tokens * CHARACTERS_A_TOKEN] for text in texts]
+        return self.tokenizer(cut, truncation=True, max_length=n)["input_ids"] if cut else []
 
     def states_mb(self, inputs: Inputs) -> float:
         """MB the states of these texts would take."""

@@ -96,7 +96,7 @@ class Training:
 
     def run(self) -> tuple[InterestModel, Fitted]:
         """Train and return the model at its best check. Raises ModelError when the loss is not a number."""
-        if len(self.visits) and self.has_text.any():
+        if len(self.visits) and len(np.unique(self.text_group[self.has_text])) > 1:
             negatives = WARM_CATALOGUE if self.has_text.sum() > WARM_CATALOGUE else int(self.has_text.sum())
             stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
             self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS, negatives)
