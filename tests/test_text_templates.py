@@ -1,6 +1,8 @@
 """What an item's text is made of, and that its title outlives the cut."""
 
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ from recsys import face, ingest
 from recsys.blocks import Catalogue
 from recsys.config import TEMPLATE, parse
 from recsys.errors import ConfigError
+from recsys.pipeline.nightly import config_of
 from recsys.pipeline.texts import read_texts
 from recsys.schema import ITEM_TEXTS, ITEMS, check
 from recsys.text import Encoder, encoder_texts, item_texts, write_tiny_bert
@@ -184,3 +187,26 @@ def test_the_check_of_texts_looks_at_the_columns_of_the_template(tmp_path: Path)
 def test_a_table_written_before_there_were_brands_is_still_read() -> None:
     older = items_table([MUG]).drop("brand", "category_path", "attributes")
     assert item_texts(check(older, ITEMS)) == ["Blue mug. Holds tea. Mugs"]
+
+
+def test_tonight_without_a_column_that_the_run_was_taught_with_is_refused(tmp_path: Path) -> None:
+    taught = worlds.config({"text": {"template": ["title", "brand"]}})
+    run = SimpleNamespace(run_id="r1", record=lambda _: taught.model_dump(mode="json"))
+    assert config_of(job(tmp_path), run).text.template == ("title", "brand")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"config of run r1 .*\n  text\.template: 'brand' is not in items\.columns"):
+        config_of(job(tmp_path, {"items": {"columns": {"item_id": "sku", "title": "name"}}}), run)  # type: ignore[arg-type]
+
+
+def test_the_template_of_the_guide_is_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "config.md").read_text().split("## The text of an item")[1]
+    shown = tomllib.loads("\n".join(line[4:] for line in guide.splitlines() if line.startswith("    ")))
+    (tmp_path / "items.csv").write_text("sku,name,path,size,material\n1,Mug,Home > Kitchen > Mugs,300 ml,clay\n2,Cup,Home,,clay\n")
+    (tmp_path / "events.csv").write_text("user_id,item_id,event_type,event_time\nu,1,click,2024-01-01\n")
+    columns = {"item_id": "sku", "title": "name", "description": "name"} | shown["items"]["columns"]
+    events = {name: name for name in ("user_id", "item_id", "event_type", "event_time")}
+    values = {"items": {"path": "items.csv", "columns": columns}, "events": {"path": "events.csv", "columns": events}}
+    made = parse(values | {"text": shown["text"]}, "x")
+    items = ingest.ingest(made, tmp_path, worlds.END).items
+    expected = ["Mug. Home > Kitchen > Mugs. 300 ml, clay. Mug", "Cup. Home. clay. Cup"]
+    assert item_texts(items, made.text.template) == expected
+    assert items["category"].to_list() == ["Home", "Home"]

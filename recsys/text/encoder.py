@@ -66,9 +66,16 @@ class Encoder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
         self.pooling, self.token_budget = pooling, token_budget
-        self.max_tokens = min(max_tokens, getattr(self.model.config, "max_position_embeddings", max_tokens))
+        self.max_tokens = min(max_tokens, self._positions(max_tokens))
         self.hidden = int(self.model.config.hidden_size)
         self.trained = self._freeze(train_layers)
+
+    def _positions(self, otherwise: int) -> int:
+        """Tokens that the model has a position for. RoBERTa and its kin begin to count after the padding's own position."""
+        most = int(getattr(self.model.config, "max_position_embeddings", otherwise))
+        tables = [module for name, module in self.model.named_modules() if name.endswith("position_embeddings")]
+        padding = getattr(tables[0], "padding_idx", None) if tables else None
+        return most if padding is None else most - padding - 1
 
     def _freeze(self, train_layers: int) -> nn.ModuleList:
         for parameter in self.model.parameters():
