@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys.errors import ConfigError
-from recsys.schema import EVENT_TYPES, EVENTS, ITEMS
+from recsys.schema import EVENT_TYPES, EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS
 
 FILE_NAME = "recsys.toml"
 
@@ -19,6 +19,9 @@ TASKS: tuple[str, ...] = get_args(Task)
 Days = Annotated[int, Field(ge=1, le=3650)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Sql = Annotated[str, Field(min_length=1)]
+
+TEMPLATE = ("title", "description", "category")
+"""What an item's text is made of unless the config says otherwise; a column that the shop does not give is left out."""
 
 
 class Section(BaseModel):
@@ -106,6 +109,9 @@ class Text(Section):
 
     encoder: str = Field("sentence-transformers/all-MiniLM-L6-v2", min_length=1, description="Hugging Face name or a local folder")
     pooling: Literal["mean", "cls"] = Field("mean", description="how token states become one vector")
+    template: tuple[str, ...] = Field(
+        TEMPLATE, description="columns of items whose texts are joined, in this order; where the whole is too long the title goes first"
+    )
     max_tokens: int = Field(64, ge=4, le=8192, description="tokens of an item text kept; the rest is cut")
     dim: int = Field(0, ge=0, le=4096, description="length of a vector; 0: the encoder's own, projection starts as identity")
     tune: Literal["full", "layers", "lora", "adalora", "prefix", "none"] = Field(
@@ -137,6 +143,11 @@ class Text(Section):
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")
     token_budget: int = Field(4096, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
     states_mb: int = Field(1200, ge=0, le=10**6, description="MB for kept outputs of the layers that are not trained; 0: none")
+
+    @field_validator("template")
+    @classmethod
+    def _known_texts(cls, template: tuple[str, ...]) -> tuple[str, ...]:
+        return _no_faults(template, _template_faults(template))
 
 
 class Candidates(Section):
@@ -215,6 +226,9 @@ class Config(Section):
             faults.append(f"ranker.label_gain: {len(gain)} gains for labels 0 to {max(labels)}: give {max(labels) + 1}")
         if self.text.tune == "prefix" and self.text.gradient_checkpointing:
             faults.append("text.gradient_checkpointing: a prefix cannot run again; set it to false, or text.tune to lora")
+        if self.text.template != TEMPLATE:
+            absent = [name for name in self.text.template if name not in self.items.columns]
+            faults += [f"text.template: {name!r} is not in items.columns; say there which of your columns it is" for name in absent]
         return _no_faults(self, faults)
 
     @property
@@ -240,6 +254,14 @@ def _no_faults(value: Checked, faults: list[str]) -> Checked:
 def _column_faults(section: str, given: dict[str, str], known: list[str], needed: list[str]) -> list[str]:
     unknown = [f"{section}.columns.{name}: no such column of ours{nearest(name, known)}" for name in given if name not in known]
     return unknown + [f"{section}.columns.{name}: is missing; say which of your columns it is" for name in needed if name not in given]
+
+
+def _template_faults(template: tuple[str, ...]) -> list[str]:
+    faults = [f"text.template: {name!r} is no text of an item{nearest(name, ITEM_TEXTS)}" for name in template if name not in ITEM_TEXTS]
+    faults += [f"text.template: {name!r} is there twice" for name in sorted(set(template)) if template.count(name) > 1]
+    if not set(template) & set(OWN_TEXTS):
+        faults.append(f"text.template: needs one of {', '.join(OWN_TEXTS)}; the rest is one text for many items")
+    return faults
 
 
 def _type_faults(types: dict[str, EventType]) -> list[str]:

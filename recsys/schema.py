@@ -15,6 +15,12 @@ INTERACTIONS = EVENT_TYPES[1:]
 LIKED = ("click", "cart", "purchase")
 """The interactions that speak for an item (a return speaks against it)."""
 
+ITEM_TEXTS = ("title", "brand", "category", "category_path", "description", "attributes")
+"""Columns of items that hold text; `text.template` joins some of them."""
+
+OWN_TEXTS = ("title", "description", "attributes")
+"""Those that speak of one item. A brand or a category alone would be one text for many, so it makes no item text."""
+
 REASON_MAX_CHARACTERS = 200
 
 
@@ -57,6 +63,15 @@ ITEMS = Table(
         Column("title", pl.String, "title; the empty string where the shop gives none"),
         Column("description", pl.String, "longer text; the empty string where there is none"),
         Column("category", pl.String, "one category", nullable=True),
+        Column("brand", pl.String, "maker or label; read as text alone", required=False, nullable=True),
+        Column(
+            "category_path",
+            pl.String,
+            "the category with those above it (Home > Kitchen > Mugs); read as text alone",
+            required=False,
+            nullable=True,
+        ),
+        Column("attributes", pl.String, "size, material, colour ... in free words; read as text alone", required=False, nullable=True),
         Column("price", pl.Float32, "list price, in the shop's currency; null where it is only known from events", nullable=True),
         Column("available_from", TIME, "first moment it may be shown; null: always was", nullable=True),
         Column("available_until", TIME, "first moment it may no longer be shown; null: no end", nullable=True),

@@ -62,7 +62,7 @@ def with_night(home: Home) -> Run:
 def _write_tables(home: Home) -> None:
     titles = [EVIL, *(f"Title of {item}" for item in ITEM_IDS[1:])]
     items = {"item_id": ITEM_IDS, "title": titles, "description": [""] * 10, "category": ["Light"] * 10, "price": [None] + [5.0] * 9}
-    items |= {"available_from": [None] * 10, "available_until": [None] * 10}
+    items |= dict.fromkeys([name for name in ITEMS.names if name not in items], [None] * 10)
     rows = [
         (user, ITEM_IDS[day], "purchase", AS_OF + timedelta(days=day - 5), None, 10.0 * day + number, None, None, None)
         for number, user in enumerate(USERS)

@@ -11,7 +11,7 @@ from recsys.config import Config
 from recsys.errors import DataError
 from recsys.ingest.columns import EXCLUDED, RANGES, given
 from recsys.ingest.tables import DUPLICATE, ORPHAN, OTHER_TEXT, OTHER_VALUES, Tables, build, read_sources, top_reasons
-from recsys.schema import EVENTS
+from recsys.schema import EVENTS, OWN_TEXTS
 
 Status = Literal["PASS", "WARN", "FAIL"]
 
@@ -61,7 +61,7 @@ def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
     return [
         *results,
         _items(tables),
-        _item_text(tables),
+        _item_text(tables, config.text.template),
         _ids(tables),
         _types(tables),
         _times(tables),
@@ -84,10 +84,11 @@ def _items(tables: Tables) -> CheckResult:
     return result
 
 
-def _item_text(tables: Tables) -> CheckResult:
-    textless = tables.items.filter((pl.col("title") == "") & (pl.col("description") == ""))["item_id"]
+def _item_text(tables: Tables, template: tuple[str, ...]) -> CheckResult:
+    own = [name for name in template if name in OWN_TEXTS]
+    textless = tables.items.filter(pl.all_horizontal(pl.col(own).fill_null("") == ""))["item_id"]
     status: Status = "PASS" if textless.is_empty() else "FAIL" if len(textless) == tables.items.height else "WARN"
-    message = f"{len(textless):,} of {tables.items.height:,} items have neither title nor description"
+    message = f"{len(textless):,} of {tables.items.height:,} items have no {' and no '.join(own)}"
     return CheckResult("item text", status, len(textless), message, tuple(textless.head(N_EXAMPLES)))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from recsys.config import Events, Items, nearest
 from recsys.errors import SourceError
 from recsys.ingest.read import FILE, ROW
-from recsys.schema import TIME, Column, Table
+from recsys.schema import ITEM_TEXTS, TIME, Column, Table
 
 REASON = "reason"
 """Column of a parsed table: why the row is not used; null where it is."""
@@ -120,7 +120,7 @@ def _typed(column: Column, given: pl.Series, section: Items | Events, place: str
     if column.name == "event_type" and isinstance(section, Events):
         ours = {word: name for name, event_type in section.types.items() for word in event_type.names or (name,)}
         return words.replace_strict(ours, default=None, return_dtype=pl.String)
-    if column.name in (*EMPTY_TEXTS, "category"):
+    if column.name in ITEM_TEXTS:
         # Control characters and runs of blanks would reach the tokenizer and the dashboard.
         words = words.str.replace_all(r"[\s\p{Cc}]+", " ").str.strip_chars()
         return words if column.name in EMPTY_TEXTS else words.set(words == "", None)
@@ -128,7 +128,7 @@ def _typed(column: Column, given: pl.Series, section: Items | Events, place: str
 
 
 def _fault(column: Column, given: pl.Series, values: pl.Series) -> pl.Series | None:
-    if values.null_count() == 0 or column.name in (*EMPTY_TEXTS, "category"):
+    if values.null_count() == 0 or column.name in ITEM_TEXTS:
         return None
     if column.dtype == TIME:
         unread = pl.lit(f"{column.name} cannot be parsed")

@@ -10,7 +10,7 @@ from recsys.config import Config, Events, Items
 from recsys.errors import SourceError, TableError
 from recsys.ingest.columns import EXCLUDED, REASON, Parsed, parse
 from recsys.ingest.read import FILE, ROW, read
-from recsys.schema import EVENTS, ITEMS, REJECTS, TIME
+from recsys.schema import EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS, REJECTS, TIME
 
 DUPLICATE = "exact duplicate"
 ORPHAN = "item_id is not in items"
@@ -89,7 +89,7 @@ def _kept_events(raw: pl.DataFrame, rows: pl.DataFrame, items: pl.DataFrame) -> 
 def _items_of_catalogue(raw: pl.DataFrame, section: Items) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
     """One row an id: the first in file order that has a text (the first where none has); the others are rejected."""
     parsed = parse(raw, section, ITEMS)
-    textless = (pl.col("title") == "") & (pl.col("description") == "")
+    textless = pl.all_horizontal(pl.col(OWN_TEXTS).fill_null("") == "")
     usable = parsed.rows.with_row_index("index").filter(pl.col(REASON).is_null()).sort("item_id", textless, "index").with_columns(_repeat())
     repeats = usable.filter(~pl.col("item_id").is_first_distinct()).select("index", "repeat")
     reasons = parsed.rows.with_row_index("index").join(repeats, on="index", how="left", maintain_order="left")
@@ -100,7 +100,7 @@ def _items_of_catalogue(raw: pl.DataFrame, section: Items) -> tuple[pl.DataFrame
 def _repeat() -> pl.Expr:
     """How a row differs from the first of its item_id."""
     is_other = {name: pl.col(name).ne_missing(pl.col(name).first().over("item_id")) for name in ITEMS.names}
-    other_text = pl.when(is_other["title"] | is_other["description"]).then(pl.lit(OTHER_TEXT))
+    other_text = pl.when(pl.any_horizontal(is_other[name] for name in OWN_TEXTS)).then(pl.lit(OTHER_TEXT))
     return other_text.when(pl.any_horizontal(is_other.values())).then(pl.lit(OTHER_VALUES)).otherwise(pl.lit(DUPLICATE)).alias("repeat")
 
 
@@ -121,7 +121,7 @@ def _items_of_events(raw: pl.DataFrame, section: Items, events: pl.DataFrame, no
     rows = rows.with_columns(pl.coalesce(REASON, timeless))
     usable = rows.filter(pl.col(REASON).is_null())
     items = usable.group_by("item_id").agg(time.min())
-    for text in ("title", "description", "category"):
+    for text in ITEM_TEXTS:
         items = items.join(_earliest(usable, text), on="item_id", how="left")
     items = items.with_columns(
         pl.col("title", "description").fill_null(""),

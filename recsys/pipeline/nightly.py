@@ -53,7 +53,8 @@ def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    return made.model_copy(update={"project": tonight.project, "items": tonight.items, "rank": tonight.rank, "events": tonight.events})
+    both = made.model_copy(update={"project": tonight.project, "items": tonight.items, "rank": tonight.rank, "events": tonight.events})
+    return config.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
 
 def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:

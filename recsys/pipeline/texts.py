@@ -20,6 +20,9 @@ from recsys.schema import TIME
 CHECK_CELLS = 20_000_000
 """Users times items of the text window's own validation: seeded users are taken up to here."""
 
+UNKNOWN_SHARE = 0.1
+"""Above this share of unknown tokens the encoder was made for other languages."""
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -46,14 +49,16 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     config = job.config.text
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
-    values = text.item_texts(catalogue.items)
+    values = text.encoder_texts(catalogue.items, config.template, encoder)
     digests = _digests(values)
     inputs = encoder.tokens(values)
+    unknown = encoder.unknown_share(inputs)
+    if unknown > UNKNOWN_SHARE:
+        job.display.say(f"text: {unknown:.0%} of the tokens are unknown to the encoder: name one of your languages in text.encoder")
     if encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
         inputs = _with_states(job, encoder, digests, inputs)
     pooled = _pooled(job, encoder, digests, inputs)
-    group = np.unique(np.array(values), return_inverse=True)[1].astype(np.int64) + 1
-    return Texts(folder, digests, np.where(np.array(values) == "", 0, group), inputs, pooled)
+    return Texts(folder, digests, text.text_groups(values), inputs, pooled)
 
 
 def fit_texts(
@@ -79,6 +84,8 @@ def fit_texts(
         job.display.progress,
     )
     model, fitted = training.run()
+    if not fitted.curve:
+        job.display.say("text: nothing to learn from: " + _nothing_to_learn(texts))
     if fitted.stopped:
         job.display.say(f"text: {fitted.stopped}")
     pooled = training.pooled
@@ -89,10 +96,17 @@ def fit_texts(
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:
     """The vectors of a catalogue by a fitted model: only texts that it never encoded go through the encoder."""
-    values = text.item_texts(catalogue.items)
+    values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
     pooled = _pooled(job, model.encoder, _digests(values), None, values)
     vectors = model.item_vectors(pooled, np.array([value != "" for value in values], bool))
     return TextSide(model, vectors, vectors)
+
+
+def _nothing_to_learn(texts: Texts) -> str:
+    n_texts = len(np.unique(texts.group[texts.has_text]))
+    if n_texts < 2:
+        return f"{'no item has a text' if not n_texts else 'every item with a text has the same one'}; the text gives no order of items"
+    return "nobody liked an item with a text in the text window; the encoder is used as it is"
 
 
 def unit(pooled: Floats, has_text: Bools) -> Floats:

@@ -2,7 +2,8 @@
 
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs
-from recsys.text.model import InterestModel, item_texts, mean_of_history
+from recsys.text.model import InterestModel, mean_of_history
+from recsys.text.template import encoder_texts, item_texts, text_groups
 from recsys.text.tiny import write_tiny_bert
 from recsys.text.training import Fitted, Question, Training
 from recsys.text.tuning import Way
@@ -18,8 +19,10 @@ __all__ = [
     "Question",
     "Training",
     "Way",
+    "encoder_texts",
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "text_groups",
     "write_tiny_bert",
 ]

@@ -87,6 +87,13 @@ class Encoder:
         self.trained = self._stack[len(self._stack) - min(train_layers, len(self._stack)) :] if way.tune == "layers" else nn.ModuleList()
         self._freeze()
 
+    def _positions(self, otherwise: int) -> int:
+        """Tokens that the model has a position for. RoBERTa and its kin begin to count after the padding's own position."""
+        most = int(getattr(self.model.config, "max_position_embeddings", otherwise))
+        tables = [module for name, module in self.model.named_modules() if name.endswith("position_embeddings")]
+        padding = getattr(tables[0], "padding_idx", None) if tables else None
+        return most if padding is None else most - padding - 1
+
     def _freeze(self) -> None:
         for name, parameter in self.model.named_parameters():
             # The pooler comes after the states that are pooled here: it would never have a gradient.
@@ -95,8 +102,7 @@ class Encoder:
             parameter.requires_grad_(True)
 
     def _leave_room(self, tokens: int) -> None:
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        self.max_tokens = min(self.max_tokens, positions - tokens) if positions else self.max_tokens
+        self.max_tokens = min(self.max_tokens, self._positions(self.max_tokens + tokens) - tokens)
 
     def begin(self, total_steps: int) -> None:
         """Make ready for a training of `total_steps`: put the adapter of the way on, drawn with torch's generator.
@@ -172,10 +178,23 @@ class Encoder:
 
     def tokens(self, texts: list[str]) -> Inputs:
         """Token ids of texts, cut at max_tokens, packed."""
-        cut = [text[: self.max_tokens * CHARACTERS_A_TOKEN] for text in texts]
-        rows = self.tokenizer(cut, truncation=True, max_length=self.max_tokens)["input_ids"] if cut else []
+        rows = self._ids(texts, self.max_tokens)
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)]).astype(np.int64)
         return Inputs(offsets, np.array([token for row in rows for token in row], dtype=np.int32), None)
+
+    def fits(self, texts: list[str]) -> list[bool]:
+        """Whether each text is within the cut: `tokens` takes all of it."""
+        rows = self._ids(texts, self.max_tokens + 1)
+        most = self.max_tokens * CHARACTERS_A_TOKEN
+        return [len(row) <= self.max_tokens and len(text) <= most for row, text in zip(rows, texts, strict=True)]
+
+    def unknown_share(self, inputs: Inputs) -> float:
+        """Share of the tokens that are of no word or letter in the encoder's vocabulary; 0 where it spells everything."""
+        return float(np.mean(inputs.ids == self.tokenizer.unk_token_id)) if len(inputs.ids) else 0.0
+
+    def _ids(self, texts: list[str], n: int) -> list[list[int]]:
+        cut = [text[: self.max_tokens * CHARACTERS_A_TOKEN] for text in texts]
+        return self.tokenizer(cut, truncation=True, max_length=n)["input_ids"] if cut else []
 
     def states_mb(self, inputs: Inputs) -> float:
         """MB the states of these texts would take."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -21,15 +20,6 @@ from recsys.text.tower import Tower
 from recsys.text.tuning import Way
 
 USERS_AT_ONCE = 512
-
-
-def item_texts(items: pl.DataFrame) -> list[str]:
-    """The text of each item: title, description and category, those given, joined; empty when it has neither of the first two."""
-    parts = pl.concat_str(
-        [pl.when(pl.col(c) != "").then(pl.col(c)) for c in ("title", "description", "category")], separator=". ", ignore_nulls=True
-    )
-    has_text = (pl.col("title") != "") | (pl.col("description") != "")
-    return items.select(text=pl.when(has_text).then(parts).otherwise(pl.lit("")))["text"].to_list()
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Training:
 
     def run(self) -> tuple[InterestModel, Fitted]:
         """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
-        if len(self.visits) and self.has_text.any():
+        if len(self.visits) and len(np.unique(self.text_group[self.has_text])) > 1:
             self.model.encoder.begin(self.config.steps)
             stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
             self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS)
