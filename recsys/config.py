@@ -16,6 +16,8 @@ FILE_NAME = "recsys.toml"
 
 Task = Literal["all", "new"]
 TASKS: tuple[str, ...] = get_args(Task)
+Loss = Literal["softmax", "pointwise", "list"]
+LOSSES: tuple[str, ...] = get_args(Loss)
 Days = Annotated[int, Field(ge=1, le=3650)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Sql = Annotated[str, Field(min_length=1)]
@@ -46,6 +48,9 @@ class EventType(Section):
     names: tuple[str, ...] = Field((), description="the shop's words for it; none: our own word")
     weight: float = Field(1.0, ge=0, le=1000, description="how much it counts in training the text model")
     label: int = Field(0, ge=0, le=30, description="graded relevance of an item it happened to; 0: none")
+    short_below: float = Field(
+        0.0, ge=0, le=86400, description="click only: its value is seconds, and a view of fewer speaks against the item; 0: none does"
+    )
 
 
 class Items(Section):
@@ -143,6 +148,18 @@ class Text(Section):
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")
     token_budget: int = Field(4096, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
     states_mb: int = Field(1200, ge=0, le=10**6, description="MB for kept outputs of the layers that are not trained; 0: none")
+    loss: Loss = Field(
+        "softmax", description="over the catalogue, over what was shown item by item, or within the lists shown; docs/losses.md"
+    )
+    hard_negatives: int = Field(0, ge=0, le=1000, description="hard negatives mined for a query of a joint step (softmax); 0: none")
+    margin: float = Field(0.05, ge=0, le=2, description="how far below its positive's cosine a mined negative must lie")
+    half_life_days: float = Field(0.0, ge=0, le=3650, description="days after which an event counts half in the loss; 0: no decay")
+    exposure: float = Field(
+        0.0, ge=0, le=10**6, description="inverse propensity weights of what was shown, clipped at so many times their mean; 0: none"
+    )
+    follow_hours: float = Field(
+        24.0, ge=0, le=720, description="hours after it was shown in which an act without a request counts for an item"
+    )
 
     @field_validator("template")
     @classmethod
@@ -272,6 +289,8 @@ def _type_faults(types: dict[str, EventType]) -> list[str]:
             if word in owner:
                 faults.append(f"events.types.{name}.names: {word!r} already means {owner[word]}")
             owner[word] = name
+        if event_type.short_below and name != "click":
+            faults.append(f"events.types.{name}.short_below: only a click can be a short view; set events.types.click.short_below")
     return faults
 
 

@@ -85,7 +85,12 @@ EVENTS = Table(
         Column("item_id", pl.String, "which item"),
         Column("event_type", pl.String, "one of " + ", ".join(EVENT_TYPES)),
         Column("event_time", TIME, "when, UTC"),
-        Column("value", pl.Float32, "worth of the event in the shop's currency; null where not given", nullable=True),
+        Column(
+            "value",
+            pl.Float32,
+            "worth of the event in the shop's currency; of a click, seconds of the view; null where not given",
+            nullable=True,
+        ),
         Column("price", pl.Float32, "price of one piece at that moment; null where not given", nullable=True),
         Column("request_id", pl.String, "the page or request the item was shown in", nullable=True),
         Column("position", pl.Int32, "place it was shown at, from 1", nullable=True),

@@ -91,6 +91,12 @@ def test_a_word_of_the_shop_has_one_meaning() -> None:
     assert "events.types.cart.names: 'view' already means click" in said
 
 
+def test_only_a_click_can_be_a_short_view() -> None:
+    said = message(("events.types", {"click": {"label": 1, "short_below": 5}, "purchase": {"short_below": 5}}))
+    assert said.startswith("recsys.toml: 1 fault\n")
+    assert "events.types.purchase.short_below: only a click can be a short view" in said
+
+
 def test_label_gains_reach_the_highest_label() -> None:
     assert "ranker.label_gain: 2 gains for labels 0 to 3: give 4" in message(("ranker.label_gain", [0, 1]))
     assert config({"ranker": {"label_gain": [0, 1, 3, 7]}}).gains == (0, 1, 3, 7)

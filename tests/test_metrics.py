@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import f1_score, ndcg_score, precision_recall_fscore_support, roc_auc_score
 
 from recsys import metrics
 
@@ -159,3 +159,39 @@ def test_no_user_gives_no_row(metric: str) -> None:
     found = getattr(metrics, metric)(np.zeros((0, 3), dtype=bool), np.zeros(0, dtype=int))
     assert found.shape == (0,)
     assert found.dtype == np.float64
+
+
+TOLD = np.array([True, True, False, False, False])
+SCORED = np.array([0.9, 0.2, 0.8, 0.1, 0.3])
+
+
+def test_the_docstrings_examples_of_yes_or_no_hold() -> None:
+    found = metrics.classification(TOLD, SCORED, 0.5)
+    assert [found[f"positive_{name}"] for name in ("precision", "recall", "f1", "support")] == [0.5, 0.5, 0.5, 2]
+    assert [found[f"negative_{name}"] for name in ("precision", "recall", "f1", "support")] == pytest.approx([2 / 3, 2 / 3, 2 / 3, 3])
+    assert (found["accuracy"], found["roc_auc"]) == pytest.approx((3 / 5, 4 / 6))
+    assert metrics.best_threshold(TOLD, SCORED) == 0.9
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=30), line=st.integers(-1, 7))
+def test_yes_or_no_agrees_with_scikit_learn_ties_and_empty_classes_included(rows: list[tuple[bool, int]], line: int) -> None:
+    told, score = np.array([row[0] for row in rows]), np.array([row[1] / 6 for row in rows])
+    found = metrics.classification(told, score, line / 6)
+    expected = precision_recall_fscore_support(told, score >= line / 6, labels=[True, False], zero_division=np.nan)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert [found[f"{side}_{name}"] for side in ("positive", "negative")] == pytest.approx(list(values), nan_ok=True)
+    assert found["accuracy"] == (told == (score >= line / 6)).mean()
+    if 0 < told.sum() < len(told):
+        assert found["roc_auc"] == pytest.approx(roc_auc_score(told, score), abs=1e-12)
+        best = max(f1_score(told, score >= level) for level in set(score))
+        assert f1_score(told, score >= metrics.best_threshold(told, score)) == pytest.approx(best)
+    else:
+        assert np.isnan(found["roc_auc"])
+
+
+def test_yes_or_no_of_nobody_is_nan_and_not_a_silent_number() -> None:
+    found = metrics.classification(np.zeros(0, bool), np.zeros(0), 0.5)
+    assert {name for name, value in found.items() if value == 0} == {"positive_support", "negative_support"}
+    assert sum(np.isnan(value) for value in found.values()) == 8
+    assert metrics.best_threshold(np.zeros(3, bool), np.ones(3)) == np.inf

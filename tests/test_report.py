@@ -194,3 +194,18 @@ def test_report_loads_none_of_the_heavy_libraries() -> None:
     heavy = ("torch", "transformers", "lightgbm", "mlflow", "streamlit", "pandas")
     code = f"import sys, recsys.report; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_yes_or_no_stands_before_beside_after_and_the_undefined_is_a_dash() -> None:
+    told = np.array([True, False, False])
+    before = metrics.classification(told, np.array([0.1, 0.3, 0.2]), 0.5)
+    after = metrics.classification(told, np.array([0.9, 0.6, 0.2]), 0.5)
+    for first in (before, {name: None if np.isnan(value) else value for name, value in before.items()}):
+        lines = report.classification_text(first, after).split("\n")
+        cells = {" ".join(words[:-3]): words[-3:] for words in (line.split() for line in lines[3:])}
+        assert cells["chosen precision"] == ["-", "0.5000", "-"]
+        assert cells["chosen recall"] == ["0.0000", "1.0000", "+1.0000"]
+        assert cells["ignored support"] == ["2", "2", "-"]
+        assert cells["accuracy"] == ["0.6667", "0.6667", "+0.0000"]
+        assert cells["ROC AUC"] == ["0.0000", "1.0000", "+1.0000"]
+        assert len(cells) == 10

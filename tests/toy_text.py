@@ -59,7 +59,7 @@ def learn(folder: Path, items: pl.DataFrame, events: pl.DataFrame, changes: dict
     side, fitted = fit_texts(at_work, texts, catalogue, events.lazy(), Window("text", START, END), None)
     user_ids = events["user_id"].unique().sort()
     history = History.of(events, catalogue, user_ids, END, weights(at_work.config))
-    users = side.model.user_vectors(history, side.vectors)
+    users = side.model.user_vectors(history, side.vectors)[:, 0]
     assert isinstance(at_work.display, Listener)
     return Learned(texts, side, fitted, catalogue, users, at_work.display.said)
 

@@ -1,5 +1,6 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
+from recsys.report.classification import classification_text
 from recsys.report.frames import (
     curves_frames,
     importance_frame,
@@ -16,6 +17,7 @@ from recsys.report.words import checks_table, object_of, verdict_text
 
 __all__ = [
     "checks_table",
+    "classification_text",
     "curves_frames",
     "history_of",
     "importance_frame",
