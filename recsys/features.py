@@ -124,6 +124,7 @@ SOURCE_MEANINGS = {
     "collaborative": "collaborative model",
     "repurchase": "the user's own frequent items",
     "text": "interest by text",
+    "text_collaborative": "interest by text and item id together",
 }
 
 
@@ -263,9 +264,10 @@ def _derived() -> list[pl.Expr]:
 
 
 def _source_columns(retrieved: Retrieved) -> dict[str, pl.Series]:
-    columns = {f"{name}_score": pl.Series(values) for name, values in retrieved.score.items()}
-    columns |= {f"{name}_rank": pl.Series(values) for name, values in retrieved.rank.items()}
-    found = [~np.isnan(rank) for name, rank in retrieved.rank.items() if name != "text"]
+    nothing = np.full(len(retrieved.user), np.nan, np.float32)
+    columns = {f"{name}_score": pl.Series(retrieved.score.get(name, nothing)) for name in SOURCE_MEANINGS}
+    columns |= {f"{name}_rank": pl.Series(retrieved.rank.get(name, nothing)) for name in SOURCE_MEANINGS}
+    found = [~np.isnan(rank) for name, rank in retrieved.rank.items() if not name.startswith("text")]
     return columns | {"sources": pl.Series(np.sum(found, axis=0).astype(np.float32)), "fusion": pl.Series(retrieved.fusion)}
 
 

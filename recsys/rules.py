@@ -15,6 +15,7 @@ REASONS = {
     "item_cosine": "chosen by people who chose the same",
     "collaborative": "fits the taste of similar people",
     "text": "its text matches the history",
+    "text_collaborative": "its text and who liked it match the history",
     "category_popularity": "popular in the favourite categories",
     "popularity": "popular now",
 }

@@ -12,7 +12,7 @@ from worlds import DAY, END, START, TYPES, World, checkerboard, config, drifting
 
 from recsys import candidates
 from recsys.blocks import Bools, Catalogue, Floats, History
-from recsys.candidates import BEHAVIOUR, SOURCES, TEXT, Block, Pool, Source, TextMatch, behaviour_sources, fuse, list_top, pool_of
+from recsys.candidates import BEHAVIOUR, BLEND, SOURCES, TEXT, Block, Pool, Source, TextMatch, behaviour_sources, fuse, list_top, pool_of
 from recsys.candidates.collaborative import Collaborative
 
 WEIGHTS = {name: float(kind["weight"]) for name, kind in TYPES.items()}
@@ -38,7 +38,7 @@ def text_side(world: World) -> tuple[Floats, Floats]:
 
 def fit(world: World) -> dict[str, Source]:
     sources = behaviour_sources(history_of(world), Catalogue.of(world.items), SETTINGS, seed=7, threads=1)
-    return {**sources, TEXT: TextMatch(text_side(world)[0], 14.0)}
+    return {**sources, **{name: TextMatch(name, text_side(world)[0], 14.0) for name in (TEXT, BLEND)}}
 
 
 @cache
@@ -48,7 +48,7 @@ def board() -> dict[str, Source]:
 
 def block_of(world: World, users: pl.Series) -> Block:
     numbers = [int(user[1:]) for user in users]
-    return Block(history_of(world, users), text_side(world)[1][numbers][:, None])
+    return Block(history_of(world, users), dict.fromkeys((TEXT, BLEND), text_side(world)[1][numbers][:, None]))
 
 
 def scores_of(name: str, users: pl.Series) -> Floats:
@@ -71,9 +71,9 @@ def test_every_source_is_pure(name: str) -> None:
     users = users_of(checkerboard())
     block = block_of(checkerboard(), users)
     arrays = (block.history.indptr, block.history.item_index, block.history.event_type, block.history.age_days, block.history.weight)
-    before = [array.tobytes() for array in (*arrays, block.text)]
+    before = [array.tobytes() for array in (*arrays, *block.text.values())]
     assert board()[name].score(block).tobytes() == board()[name].score(block).tobytes() == scores_of(name, users).tobytes()
-    assert [array.tobytes() for array in (*arrays, block.text)] == before
+    assert [array.tobytes() for array in (*arrays, *block.text.values())] == before
     again = fit(checkerboard())[name]
     assert again.score(block).tobytes() == scores_of(name, users).tobytes()
 
@@ -90,7 +90,7 @@ def test_newcomers_and_nobody_are_no_trouble(name: str) -> None:
     scores = scores_of(name, pl.Series("user_id", ["u100", "u101"]))
     assert scores.shape == (2, 40)
     assert not np.isnan(scores).any()
-    assert np.isneginf(scores).all() == (name not in ("popularity", TEXT))
+    assert np.isneginf(scores).all() == (name not in ("popularity", TEXT, BLEND))
     mixed = scores_of(name, pl.Series("user_id", ["u000", "u100"]))
     np.testing.assert_allclose(mixed[1], scores[0], rtol=1e-4, atol=1e-5)
     assert scores_of(name, pl.Series("user_id", [], dtype=pl.String)).shape == (0, 40)

@@ -34,7 +34,7 @@ def test_there_are_60_to_95_features_and_each_says_what_it_means() -> None:
 
 def test_without_text_no_feature_knows_the_text() -> None:
     assert names(with_text=False) == [name for name in names() if not name.startswith("text_")]
-    assert len(names()) - len(names(with_text=False)) == 6
+    assert len(names()) - len(names(with_text=False)) == 8
 
 
 def shop_items() -> pl.DataFrame:
@@ -209,7 +209,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> TextSide:
     group = np.arange(1, len(catalogue) + 1)
     rest = (config().text, 7, None, Fitted(), Checkpoint(None), lambda *_: None)
     model, _ = Training(encoder, inputs, pooled, group, nobody, *rest).run()
-    return TextSide(model, model.item_vectors(pooled, group > 0), pooled)
+    return TextSide(model, {"text": model.item_vectors(pooled, group > 0)}, pooled)
 
 
 def chunk_as_of(world: World, side: TextSide, as_of: datetime) -> Chunk:

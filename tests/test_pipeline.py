@@ -254,7 +254,7 @@ def known_as_of(items: pl.DataFrame, events: pl.DataFrame, as_of: datetime, user
     import torch
 
     torch.manual_seed(0)
-    side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), vectors, vectors)  # type: ignore[arg-type]
+    side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), {"text": vectors}, vectors)  # type: ignore[arg-type]
     lazy = events.lazy()
     known = snapshot(lazy, catalogue, as_of, as_of + timedelta(days=14), side, settings, catalogue.categories, 2, Clock())
     return chunk(known, tables.events_of(lazy.filter(pl.col("event_time") < as_of), users), users, Clock())

@@ -61,8 +61,8 @@ def test_items_with_one_text_have_one_vector_and_never_count_as_one_anothers_neg
     learned = learn(tmp_path, with_titles(["same mug"] * 30), WORLD.events, QUICK)
     assert is_sound(learned)
     assert learned.texts.group[:30].tolist() == [learned.texts.group[0]] * 30
-    assert (learned.side.vectors[:30] == learned.side.vectors[0]).all()
-    assert len(np.unique(learned.side.vectors, axis=0)) == 11
+    assert (learned.side.vectors["text"][:30] == learned.side.vectors["text"][0]).all()
+    assert len(np.unique(learned.side.vectors["text"], axis=0)) == 11
     assert learned.fitted.curve
 
 
@@ -105,7 +105,7 @@ def test_a_catalogue_of_one_item_gives_it_and_says_that_there_is_nothing_to_lear
     items = items_table([{"item_id": "only", "title": "the only mug"}])
     learned = learn(tmp_path, items, purchases(("u1", "only", 30), ("u1", "only", 2), ("u2", "only", 1)), QUICK)
     assert is_sound(learned)
-    assert learned.side.vectors.shape == (1, 32)
+    assert learned.side.vectors["text"].shape == (1, 32)
     assert "every item with a text has the same one" in nothing(learned.said)[0]
 
 

@@ -24,7 +24,15 @@ TEXTS = item_texts(CATALOGUE.items)
 GROUP = np.unique(np.array(TEXTS), return_inverse=True)[1].astype(np.int64) + 1
 WAYS = ("full", "layers", "lora", "adalora", "prefix")
 ADAPTERS = ("lora", "adalora", "prefix")
-ENCODER_ALONE = {"warm_steps": 0, "steps": 12, "push_steps": 1, "check_steps": 4, "queries": 64, "tower_learning_rate": 1e-9}
+ENCODER_ALONE = {
+    "warm_steps": 0,
+    "blend_steps": 0,
+    "steps": 12,
+    "push_steps": 1,
+    "check_steps": 4,
+    "queries": 64,
+    "tower_learning_rate": 1e-9,
+}
 """The tower hardly moves: what is learned here, the encoder learns."""
 RATES = {"full": 2e-3, "layers": 2e-3, "lora": 5e-2, "adalora": 0.3, "prefix": 1.0, "none": 1e-3}
 """High for adapters: the attention of a BERT of random weights hardly matters at first."""

@@ -41,7 +41,7 @@ class Learned(NamedTuple):
     @property
     def scores(self) -> Floats:
         """(n_users, n_items), users and items in order of id."""
-        return self.side.model.scale * self.users @ self.side.vectors.T
+        return self.side.model.scale() * self.users @ self.side.vectors["text"].T
 
 
 def job(folder: Path, changes: dict[str, dict[str, Any]] | None = None) -> Job:
@@ -59,14 +59,14 @@ def learn(folder: Path, items: pl.DataFrame, events: pl.DataFrame, changes: dict
     side, fitted = fit_texts(at_work, texts, catalogue, events.lazy(), Window("text", START, END), None)
     user_ids = events["user_id"].unique().sort()
     history = History.of(events, catalogue, user_ids, END, weights(at_work.config))
-    users = side.model.user_vectors(history, side.vectors)[:, 0]
+    users = side.users(history)["text"][:, 0]
     assert isinstance(at_work.display, Listener)
     return Learned(texts, side, fitted, catalogue, users, at_work.display.said)
 
 
 def is_sound(learned: Learned) -> bool:
     """Every number is one; vectors are of length 1, or 0 where there is no text."""
-    lengths = np.linalg.norm(learned.side.vectors, axis=1)
+    lengths = np.linalg.norm(learned.side.vectors["text"], axis=1)
     losses = [row["loss"] for row in learned.fitted.curve if row["loss"] is not None]
-    finite = all(np.isfinite(array).all() for array in (learned.side.vectors, learned.side.frozen, learned.scores, np.array(losses)))
+    finite = all(np.isfinite(array).all() for array in (learned.side.vectors["text"], learned.side.frozen, learned.scores, np.array(losses)))
     return finite and bool(np.allclose(lengths, learned.texts.has_text, atol=1e-4))

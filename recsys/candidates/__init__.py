@@ -13,8 +13,9 @@ from recsys.config import Candidates
 __all__ = ["Block", "Pool", "Source", "TextMatch", "behaviour_sources", "fuse", "list_top", "pool_of"]
 
 BEHAVIOUR = ("popularity", "category_popularity", "covisitation", "item_cosine", "collaborative", "repurchase")
-TEXT = "text"
-SOURCES = (*BEHAVIOUR, TEXT)
+TEXT, BLEND = "text", "text_collaborative"
+SOURCES = (*BEHAVIOUR, TEXT, BLEND)
+"""The last one only where a blend was trained."""
 
 FUSION_CONSTANT = 60.0
 """k of reciprocal-rank fusion (Cormack, Clarke and Buettcher 2009)."""

@@ -20,10 +20,10 @@ NOTHING = np.float32(-np.inf)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of users: their histories and, where text is used, their text vectors (n_users, interests, dim)."""
+    """A block of users: their histories and, by text source, their vectors (n_users, interests, dim)."""
 
     history: History
-    text: Floats
+    text: dict[str, Floats]
 
 
 class Source(Protocol):
@@ -167,15 +167,19 @@ class Repurchase:
 
 @dataclass(frozen=True)
 class TextMatch:
-    """The interest score of the text model: scale x the highest <user, item> of the interests; -inf for items without text."""
+    """An interest score: scale x the highest <user, item> of the interests; -inf for items whose vector is zero.
 
+    name: the source's, under which the block holds its users; vectors (n_items, dim).
+    """
+
+    name: str
     vectors: Floats
     scale: float
 
     def score(self, block: Block) -> Floats:
         """Exact, by matrix products of a block."""
         has_text = np.any(self.vectors != 0, axis=1)
-        return np.where(has_text, np.float32(self.scale) * (block.text @ self.vectors.T).max(axis=1), NOTHING).astype(np.float32)
+        return np.where(has_text, np.float32(self.scale) * (block.text[self.name] @ self.vectors.T).max(axis=1), NOTHING).astype(np.float32)
 
 
 def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Floats:

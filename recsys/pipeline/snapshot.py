@@ -26,11 +26,15 @@ SCORES_MB = 64
 
 @dataclass(frozen=True)
 class TextSide:
-    """The interest model and the catalogue's unit vectors: (n_items, dim) by the tuned model, (n_items, hidden) by the frozen encoder."""
+    """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder."""
 
     model: InterestModel
-    vectors: Floats
+    vectors: dict[str, Floats]
     frozen: Floats
+
+    def users(self, history: History) -> dict[str, Floats]:
+        """Vectors (n_users, interests, dim) of a block's users, by text source."""
+        return {name: self.model.user_vectors(history, vectors, name == candidates.BLEND) for name, vectors in self.vectors.items()}
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def snapshot(
         batches = events_by_item(events, catalogue.items["item_id"], as_of)
         marked = ((ids, features.mark(part, catalogue.items)) for ids, part in batches)
         items = features.item_table(marked, catalogue, as_of, categories)
-    sources[candidates.TEXT] = TextMatch(text.vectors, text.model.scale)
+    sources |= {name: TextMatch(name, vectors, text.model.scale(name == candidates.BLEND)) for name, vectors in text.vectors.items()}
     return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config)
 
 
@@ -97,15 +101,17 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
     """Candidates and features of a block of users (sorted ids) from their own events, those before as_of. Pure."""
     with clock.stage("candidates"):
         history = History.of(events, snapshot.catalogue, user_ids, snapshot.as_of, weights(snapshot.config))
-        block = Block(history, snapshot.text.model.user_vectors(history, snapshot.text.vectors))
+        block = Block(history, snapshot.text.users(history))
         pool = candidates.pool_of(snapshot.sources, block, snapshot.eligible, snapshot.config.candidates.per_source)
         is_seen = history.seen(len(snapshot.catalogue))[pool.user, pool.item]
     with clock.stage("features"):
         behaviour = candidates.fuse(pool, candidates.BEHAVIOUR)
         retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
         marked = features.mark(events, snapshot.catalogue.items)
-        frame = features.feature_rows(retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors)
-    return Chunk(block, pool, is_seen, candidates.fuse(pool, candidates.SOURCES), frame)
+        frame = features.feature_rows(
+            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors[candidates.TEXT]
+        )
+    return Chunk(block, pool, is_seen, candidates.fuse(pool, tuple(pool.rank)), frame)
 
 
 def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys import text, timeline
+from recsys import candidates, text, timeline
 from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.pipeline.job import Job
@@ -91,15 +91,23 @@ def fit_texts(
     pooled = training.pooled
     VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
-    return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted
+    model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))))
+    return _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text)), fitted
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:
     """The vectors of a catalogue by a fitted model: only texts that it never encoded go through the encoder."""
     values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
     pooled = _pooled(job, model.encoder, _digests(values), None, values)
-    vectors = model.item_vectors(pooled, np.array([value != "" for value in values], bool))
-    return TextSide(model, vectors, vectors)
+    has_text = np.array([value != "" for value in values], bool)
+    return _side(model, pooled, has_text, catalogue, unit(pooled, has_text))
+
+
+def _side(model: text.InterestModel, pooled: Floats, has_text: Bools, catalogue: Catalogue, frozen: Floats) -> TextSide:
+    vectors = {candidates.TEXT: model.item_vectors(pooled, has_text)}
+    if model.blend:
+        vectors[candidates.BLEND] = model.item_vectors(pooled, has_text, model.id_row(catalogue.items["item_id"]))
+    return TextSide(model, vectors, frozen)
 
 
 def _nothing_to_learn(texts: Texts) -> str:

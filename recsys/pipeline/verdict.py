@@ -13,7 +13,11 @@ from recsys.pipeline.job import Clock, Display
 from recsys.pipeline.snapshot import Chunk, Snapshot, as_lists, best, chunks, labels
 from recsys.ranker import Ranker
 
-SYSTEMS = ("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "retrieval", "ranker_no_text", "ranker")
+SYSTEMS = (
+    *("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "text_collaborative"),
+    *("retrieval", "ranker_no_text", "ranker"),
+)
+"""text_collaborative only where a blend was trained."""
 K = evaluate.K
 
 
@@ -48,7 +52,7 @@ def judge(
         together = pl.concat(lists).sort("task", "system", "user_id", "rank")
         seen = timeline.seen_pairs(events, snapshot.as_of)
         verdicts = {task: _verdict(snapshot, task, together, truth, users, seen) for task in TASKS}
-        recall = evaluate.candidate_recall(pl.concat(hits), truth, candidates.SOURCES, config.evaluate.relevant_from)
+        recall = evaluate.candidate_recall(pl.concat(hits), truth, tuple(snapshot.sources), config.evaluate.relevant_from)
     return Judged(verdicts, together, recall)
 
 
@@ -87,6 +91,8 @@ def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, F
     has_both = np.outer(np.any(users != 0, axis=1), np.any(frozen != 0, axis=1))
     yield "text_frozen", np.where(has_both, users @ frozen.T, -np.inf).astype(np.float32)
     yield "text_tuned", sources[candidates.TEXT].score(block)
+    if candidates.BLEND in sources:
+        yield "text_collaborative", sources[candidates.BLEND].score(block)
 
 
 def _named(lists: pl.DataFrame, task: str, system: str) -> pl.DataFrame:
@@ -117,7 +123,8 @@ def _verdict(
         n_all_users=snapshot.n_users,
     )
     of_task = lists.filter(pl.col("task") == task)
-    by_system = {name: of_task.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in SYSTEMS}
+    present = [name for name in SYSTEMS if name != "text_collaborative" or candidates.BLEND in snapshot.sources]
+    by_system = {name: of_task.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in present}
     return evaluate.judge(by_system, question, "ranker", config.evaluate.bootstrap, config.project.seed)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -33,49 +34,85 @@ class InterestModel:
     encoder: Encoder
     tower: Tower
     history: int
+    blend: Tower | None = None
+    known: tuple[str, ...] = ()
 
-    @property
-    def scale(self) -> float:
+    def scale(self, blended: bool = False) -> float:
         """The factor of the dot product."""
-        return float(self.tower.scale.detach())
+        return float(self._tower(blended).scale.detach())
 
-    def item_vectors(self, pooled: Floats, has_text: Bools) -> Floats:
-        """Unit vectors (n_items, dim) float32 of pooled vectors (n_items, hidden); zero where there is no text."""
+    def id_row(self, item_ids: pl.Series) -> NDArray[np.int64]:
+        """(n_items,) int64: the row of each item among those the blend knows by id; -1 for the others."""
+        rows = pl.DataFrame({"item_id": self.known, "row": np.arange(len(self.known))}, schema={"item_id": pl.String, "row": pl.Int64})
+        found = pl.DataFrame({"item_id": item_ids}).join(rows, on="item_id", how="left", maintain_order="left")
+        return found["row"].fill_null(-1).to_numpy()
+
+    def item_vectors(self, pooled: Floats, has_text: Bools, id_row: NDArray[Any] | None = None) -> Floats:
+        """Unit vectors (n_items, dim) float32 of pooled vectors (n_items, hidden), by the text alone; zero where there is none.
+
+        With `id_row` (n_items,), those of the blend: text and id together where it is not -1, the text alone where it is.
+        """
+        tower = self._tower(id_row is not None)
         with torch.inference_mode():
-            vectors = self.tower.items(torch.from_numpy(pooled)).numpy()
-        return np.where(has_text[:, None], vectors, np.float32(0)).astype(np.float32)
+            text = torch.from_numpy(np.where(has_text[:, None], pooled, np.float32(0)))
+            vectors: Floats = tower.items(text, None if id_row is None else id_vectors(tower, id_row)).numpy()
+        return vectors
 
-    def user_vectors(self, history: History, item_vectors: Floats) -> Floats:
-        """Unit vectors (n_users, interests, dim) float32 of a block's histories, from every interaction before its as_of."""
-        vectors, past = torch.from_numpy(item_vectors), whole_past(history, self.history, len(item_vectors))
-        parts = [torch.zeros((0, self.tower.interests, self.tower.dim))]
+    def user_vectors(self, history: History, item_vectors: Floats, blended: bool = False) -> Floats:
+        """Unit vectors (n_users, interests, dim) float32 of a block's histories, from every interaction before its as_of.
+
+        `item_vectors` of the text alone, or with `blended` those of the blend.
+        """
+        tower, vectors = self._tower(blended), torch.from_numpy(item_vectors)
+        past = whole_past(history, self.history, len(item_vectors))
+        parts = [torch.zeros((0, tower.interests, tower.dim))]
         with torch.inference_mode():
             for start in range(0, history.n_users, USERS_AT_ONCE):
                 part = past.rows(slice(start, start + USERS_AT_ONCE))
-                parts.append(self.tower.users(vectors[torch.from_numpy(part.item)], part, torch.from_numpy(part.older @ item_vectors)))
+                parts.append(tower.users(vectors[torch.from_numpy(part.item)], part, torch.from_numpy(part.older @ item_vectors)))
         return torch.cat(parts).numpy()
 
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and tower into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save(folder)
-        save_file({name: t.contiguous() for name, t in self.tower.state_dict().items()}, folder / "tower.safetensors")
+        towers = {"tower": self.tower} | ({"blend": self.blend} if self.blend else {})
+        tensors = {f"{name}.{key}": t.contiguous() for name, tower in towers.items() for key, t in tower.state_dict().items()}
+        save_file(tensors, folder / "tower.safetensors")
         shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "interests": self.tower.interests, "history": self.history}
-        (folder / "tower.json").write_text(json.dumps(shape, sort_keys=True))
+        (folder / "tower.json").write_text(json.dumps(shape | {"known": self.known if self.blend else None}, sort_keys=True))
 
     @classmethod
     def load(cls, folder: Path, text: Text) -> "InterestModel":
         """Read what `save` wrote. Raises ModelError when it is not whole."""
         try:
             shape = json.loads((folder / "tower.json").read_text())
-            tower = Tower(shape["hidden"], shape["dim"], shape["interests"])
-            tower.load_state_dict(load_file(folder / "tower.safetensors"))
+            tensors, known = load_file(folder / "tower.safetensors"), shape["known"]
+            size = (shape["hidden"], shape["dim"], shape["interests"])
+            tower = _filled(Tower(*size), tensors, "tower.")
+            blend = None if known is None else _filled(Tower(*size, len(known)), tensors, "blend.")
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the interest model is not whole ({error}). Train again.") from None
         encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget, Way.of(text))
         if (folder / "prefix").is_dir():
             encoder.load_prefix(folder / "prefix")
-        return cls(encoder, tower.eval(), shape["history"])
+        return cls(encoder, tower, shape["history"], blend, tuple(known or ()))
+
+    def _tower(self, blended: bool) -> Tower:
+        tower = self.blend if blended else self.tower
+        assert tower is not None
+        return tower
+
+
+def id_vectors(tower: Tower, id_row: NDArray[Any]) -> torch.Tensor:
+    """(n, dim): the vectors of the ids at `id_row` (n,), zero where it is -1."""
+    rows = torch.from_numpy(np.maximum(id_row, 0))
+    return tower.ids[rows] * torch.from_numpy(id_row >= 0)[:, None]
+
+
+def _filled(tower: Tower, tensors: dict[str, torch.Tensor], prefix: str) -> Tower:
+    tower.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    return tower
 
 
 def mean_of_history(history: History, item_vectors: Floats, n: int) -> Floats:

@@ -1,15 +1,18 @@
-"""Fine-tuning the interest model on visits, in two phases.
+"""Fine-tuning the interest model on visits, in three phases.
 
 1. *warm*: the tower learns over the frozen encoder's vectors: a matrix product a step.
 2. *joint*: the tower goes on, and every `push_steps` user-side steps the gradient collected with respect to the items' vectors
    is pushed through the encoder, each item once whatever the number of events that named it (`GradientBank`).
+3. *blend*: a second tower starts as the first and gets a vector of its own for every item that was liked, added to its text. In each
+   step an item loses that vector with the chance `id_dropout` (Volkovs, Yu and Poutanen 2017, DropoutNet), so that the tower learns
+   to do without: an item it never met is scored by its text.
 
 The loss (`losses`) is a softmax over the whole catalogue where it has at most `negatives` items, and over the step's items with
 log Q correction above.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,16 +29,16 @@ from recsys.text.bank import GradientBank
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs, Progress
 from recsys.text.losses import softmax_loss
-from recsys.text.model import InterestModel
+from recsys.text.model import InterestModel, id_vectors
 from recsys.text.past import past_of
 from recsys.text.tower import Tower
 from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 State = dict[str, Any]
 
-WARM_CHECK_STEPS = 50
-JOINT_TOWER_RATE = 0.3
-"""Of the tower's learning rate in the joint phase: it has settled, and follows the encoder."""
+CHECK_STEPS = 50
+TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 2.0}
+"""Of `tower_learning_rate`, by phase: in the joint one it has settled, and follows the encoder; in the blend the ids start from nothing."""
 CHECK_DEPTH = 100
 """The text window's own validation is ndcg at this cutoff: deep, because the first ten places of one model alone are noisy."""
 
@@ -59,6 +62,7 @@ class Fitted:
 
     warm_steps: int = 0
     steps: int = 0
+    blend_steps: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     stopped: str = ""
 
@@ -84,12 +88,17 @@ class Training:
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)  # gathers are summed in the backward pass; their order must not depend on threads
         self.model = InterestModel(encoder, Tower(encoder.hidden, config.dim, config.interests), config.history)
-        self.text_group, self.has_text = text_group, text_group > 0
+        self.has_text = text_group > 0
         self.bank = GradientBank(encoder, inputs, pooled, np.flatnonzero(self.has_text), config.push_items, seed)
         self.history, self.config, self.seed, self.question = history, config, seed, question
         self.chosen, self.checkpoint, self.progress = chosen, checkpoint, progress
-        self.visits: Visits = visits_of(history, self.has_text)
-        self.liked = liked_texts(history, text_group)
+        self.tower, self.usable = self.model.tower, self.has_text
+        self.visits: Visits = visits_of(history, self.usable)
+        # An item without text is alike to none but itself.
+        self.text_group = np.where(self.has_text, text_group, text_group.max(initial=0) + 1 + np.arange(len(text_group)))
+        self.liked = liked_texts(history, self.text_group)
+        self.warm = np.unique(history.item_index[history.is_liked & (history.weight > 0)]).astype(np.int64)
+        self.id_row = np.full(len(text_group), -1)
         self.result = Fitted()
         with torch.no_grad():
             start = torch.nn.functional.normalize(self.bank.vectors, dim=-1)[torch.from_numpy(self.has_text)]
@@ -99,14 +108,25 @@ class Training:
 
     def run(self) -> tuple[InterestModel, Fitted]:
         """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
+        config = self.config
+        stop = self.chosen or Fitted(config.warm_steps, config.steps, config.blend_steps)
         if len(self.visits) and len(np.unique(self.text_group[self.has_text])) > 1:
-            self.model.encoder.begin(self.config.steps)
-            stop = self.chosen or Fitted(self.config.warm_steps, self.config.steps)
-            self.result.warm_steps = self._phase("warm", stop.warm_steps, self.config.warm_steps, WARM_CHECK_STEPS)
+            self.model.encoder.begin(config.steps)
+            self.result.warm_steps = self._phase("warm", stop.warm_steps, config.warm_steps, CHECK_STEPS)
             if self.model.encoder.parameters():
-                self.result.steps = self._phase("joint", stop.steps, self.config.steps, self.config.check_steps)
-        self.model.tower.eval()
+                self.result.steps = self._phase("joint", stop.steps, config.steps, config.check_steps)
+            if config.blend_steps:
+                self.result.blend_steps = self._blend(stop.blend_steps)
         return self.model, self.result
+
+    def _blend(self, n_steps: int) -> int:
+        self.tower = Tower(self.model.encoder.hidden, self.config.dim, self.config.interests, len(self.warm))
+        self.tower.load_state_dict(self.model.tower.state_dict() | {"ids": self.tower.ids.detach()})
+        self.id_row[self.warm] = np.arange(len(self.warm))
+        self.usable = self.has_text | (self.id_row >= 0)
+        self.visits = visits_of(self.history, self.usable)
+        self.model = replace(self.model, blend=self.tower)
+        return self._phase("blend", n_steps, self.config.blend_steps, CHECK_STEPS)
 
     @property
     def pooled(self) -> Floats:
@@ -117,7 +137,7 @@ class Training:
     def _phase(self, phase: str, n_steps: int, schedule: int, check_steps: int) -> int:
         """Run one phase to `n_steps` of a learning rate schedule; leaves the best weights in place and returns the step they were at."""
         config = self.config
-        sampler = Sampler(self.visits, self.has_text, config.queries, config.positives, config.negatives, self.seed)
+        sampler = Sampler(self.visits, self.usable, config.queries, config.positives, config.negatives, self.seed)
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
         state = self.checkpoint.load(phase, parameters | self._waiting(phase), optimizer)
@@ -159,7 +179,7 @@ class Training:
         )
 
     def _parameters(self, phase: str) -> dict[str, Tensor]:
-        named = {f"tower.{name}": p for name, p in self.model.tower.named_parameters()}
+        named = {f"tower.{name}": p for name, p in self.tower.named_parameters()}
         if phase == "joint":
             encoder = self.model.encoder
             named |= {f"encoder.{name}": tensor for name, tensor in (encoder.named_parameters() | encoder.running()).items()}
@@ -169,9 +189,9 @@ class Training:
         return {"gradient": self.bank.gradient} if phase == "joint" else {}
 
     def _groups(self, phase: str) -> list[dict[str, object]]:
-        groups: list[dict[str, object]] = [{"params": list(self.model.tower.parameters()), "peak": self.config.tower_learning_rate}]
+        peak = self.config.tower_learning_rate * TOWER_RATE[phase]
+        groups: list[dict[str, object]] = [{"params": list(self.tower.parameters()), "peak": peak}]
         if phase == "joint":
-            groups[0]["peak"] = self.config.tower_learning_rate * JOINT_TOWER_RATE
             groups.append({"params": self.model.encoder.parameters(), "peak": self.config.learning_rate})
         return groups
 
@@ -185,10 +205,10 @@ class Training:
             leaves.append((places, self.bank.vectors[places].requires_grad_(collect)))
             return leaves[0][1]
 
-        loss = self._loss(sampler.step(number), at_hand)
+        loss = self._loss(sampler.step(number), at_hand, self._kept_ids(number))
         if torch.isfinite(loss):
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.tower.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self.tower.parameters(), 1.0)
             optimizer.step()
             if collect:
                 self.bank.collect(leaves[0][0], leaves[0][1].grad)
@@ -208,9 +228,14 @@ class Training:
             self.model.encoder.after_step(number + 1)
         return float(np.mean(losses))
 
-    def _loss(self, step: Step, pooled: Callable[[NDArray[np.int64]], Tensor]) -> Tensor:
+    def _kept_ids(self, number: int) -> Bools:
+        """(n_items,): which items have the vector of their id in step `number`."""
+        kept = np.random.default_rng([self.seed, number, 3]).random(len(self.id_row)) >= self.config.id_dropout
+        return kept & (self.id_row >= 0)
+
+    def _loss(self, step: Step, pooled: Callable[[NDArray[np.int64]], Tensor], kept_ids: Bools) -> Tensor:
         """The loss of a step, given the pooled vectors (n, hidden) of the items it needs by a function of their rows."""
-        n_items, tower = len(self.has_text), self.model.tower
+        n_items, tower = len(self.usable), self.tower
         now = self.history.age_days[self.visits.start[step.visits]]
         past = past_of(
             self.history, self.visits.user[step.visits].astype(np.int64), self.visits.start[step.visits], now, self.config.history, n_items
@@ -218,7 +243,8 @@ class Training:
         needed = np.unique(np.concatenate([past.item[past.real], past.older.indices, step.items])).astype(np.int64)
         place = np.zeros(n_items, np.int64)
         place[needed] = np.arange(len(needed))
-        vectors = tower.items(pooled(needed)) * torch.from_numpy(self.has_text[needed])[:, None]
+        of_id = id_vectors(tower, np.where(kept_ids, self.id_row, -1)[needed]) if tower.n_ids else None
+        vectors = tower.items(pooled(needed) * torch.from_numpy(self.has_text[needed])[:, None], of_id)
         older = sparse.csr_array((past.older.data, place[past.older.indices], past.older.indptr), shape=(len(now), len(needed)))
         # The summary is a mean over what may be a thousand items: their share of its gradient is not worth its cost.
         summary = torch.from_numpy(older @ vectors.detach().numpy())
@@ -245,9 +271,9 @@ class Training:
 
     def _validate(self) -> float:
         assert self.question is not None
-        vectors = self.model.item_vectors(self.pooled, self.has_text)
-        scores = (self.model.user_vectors(self.question.history, vectors) @ vectors.T).max(axis=1)
-        scores = np.where(self.question.shown & self.has_text, scores, -np.inf)
+        vectors = self.model.item_vectors(self.pooled, self.has_text, self.id_row if self.tower.n_ids else None)
+        scores = (self.model.user_vectors(self.question.history, vectors, self.tower.n_ids > 0) @ vectors.T).max(axis=1)
+        scores = np.where(self.question.shown & self.usable, scores, -np.inf)
         return _ndcg(scores.astype(np.float32), self.question.truth)
 
 
