@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -185,6 +185,7 @@ class Fit:
 
     model: text.InterestModel
     vectors: Floats
+    blended: Floats | None
     fitted: text.Fitted
 
 
@@ -218,7 +219,8 @@ class Encoded:
         )
         model, fitted = training.run()
         print(f"  fit before n - {depth}: " + ", ".join(f"{r['phase']} {r['step']} {r['ndcg']:.4f}" for r in fitted.curve if r["ndcg"]))
-        return Fit(model, model.item_vectors(training.pooled, training.has_text), fitted)
+        vectors = model.item_vectors(training.pooled, training.has_text)
+        return Fit(model, vectors, model.item_vectors(training.pooled, training.has_text, training.id_row) if model.blend else None, fitted)
 
 
 def quiet(*_: object) -> None:
@@ -252,27 +254,31 @@ def question(world: World, depth: int) -> text.Question:
     return text.Question(known, truth, shown)
 
 
-def interest(world: World, fit: Fit, depth: int) -> Scores:
-    """Scores by the text model."""
-    users = fit.model.user_vectors(world.history(depth), fit.vectors)
-    return lambda start, stop: (users[start:stop] @ fit.vectors.T).max(axis=1)
+def interest(world: World, fit: Fit, depth: int, blended: bool = False) -> Scores:
+    """Scores by the text model, or by its blend with item ids."""
+    vectors = fit.blended if blended else fit.vectors
+    assert vectors is not None
+    users = fit.model.user_vectors(world.history(depth), vectors, blended)
+    return lambda start, stop: (users[start:stop] @ vectors.T).max(axis=1)
 
 
-def by_text(world: World, catalogue: Encoded, seconds: float) -> Iterator[tuple[str, Fit]]:
-    """text_frozen, text_frozen_tower, text_tuned; gives the tuned fits by depth."""
+def by_text(world: World, catalogue: Encoded, seconds: float) -> None:
+    """text_frozen, text_frozen_tower, text_tuned, text_collaborative."""
     clock = time.perf_counter()
     unit = catalogue.pooled / np.maximum(np.linalg.norm(catalogue.pooled, axis=1, keepdims=True), 1e-12)
     users = text.mean_of_history(world.history(1), np.where(catalogue.group[:, None] > 0, unit, 0).astype(np.float32), RECENT)
     world.judge("text_frozen", lambda start, stop: users[start:stop] @ unit.T, seconds + time.perf_counter() - clock)
     config = catalogue.config
     # As many user-side steps as the tuned model has in both its phases: what differs is the encoder.
-    ways = {"text_frozen_tower": {"warm_steps": config.warm_steps + config.steps * config.push_steps, "steps": 0}, "text_tuned": {}}
-    for name, changed in ways.items():
-        clock = time.perf_counter()
-        first = catalogue.fit(2, None, **changed)
-        last = catalogue.fit(1, first.fitted, **changed)
-        world.judge(name, interest(world, last, 1), seconds + time.perf_counter() - clock)
-        yield name, last
+    clock = time.perf_counter()
+    tower = {"warm_steps": config.warm_steps + config.steps * config.push_steps, "steps": 0, "blend_steps": 0}
+    fit = catalogue.fit(1, catalogue.fit(2, None, **tower).fitted, **tower)
+    world.judge("text_frozen_tower", interest(world, fit, 1), seconds + time.perf_counter() - clock)
+    clock = time.perf_counter()
+    fit = catalogue.fit(1, catalogue.fit(2, None).fitted)
+    seconds += time.perf_counter() - clock
+    world.judge("text_tuned", interest(world, fit, 1), seconds)
+    world.judge("text_collaborative", interest(world, fit, 1, blended=True), seconds)
 
 
 def main() -> None:
@@ -290,8 +296,7 @@ def main() -> None:
     untrained(world)
     begun = time.perf_counter()
     catalogue = encoded(world, Text(**json.loads(given.text)))
-    for _ in by_text(world, catalogue, time.perf_counter() - begun):
-        pass
+    by_text(world, catalogue, time.perf_counter() - begun)
     report(world, given.json)
 
 
@@ -305,6 +310,7 @@ def report(world: World, path: Path | None) -> None:
         cells = "".join(f"{f.value:>11.4f} [{f.low:.4f}, {f.high:.4f}]"[:26].rjust(26) for f in by_metric.values())
         print(f"{system:<20}{cells}{world.seconds[system]:>9.0f}")
     pairs = [("text_tuned", b) for b in ("text_frozen", "text_frozen_tower", "tfidf")]
+    pairs += [("text_collaborative", b) for b in ("ease", "cosine_tfidf", "text_tuned")]
     print("\npaired by user, ndcg@10")
     for a, b in pairs:
         if a in per_user and b in per_user:

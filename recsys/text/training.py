@@ -192,7 +192,10 @@ class Training:
         peak = self.config.tower_learning_rate * TOWER_RATE[phase]
         groups: list[dict[str, object]] = [{"params": list(self.tower.parameters()), "peak": peak}]
         if phase == "joint":
-            groups.append({"params": self.model.encoder.parameters(), "peak": self.config.learning_rate})
+            named = self.model.encoder.named_parameters()
+            words = [name for name in named if name.startswith("embeddings.")]
+            groups.append({"params": [p for name, p in named.items() if name not in words], "peak": self.config.learning_rate})
+            groups.append({"params": [named[name] for name in words], "peak": self.config.embedding_learning_rate})
         return groups
 
     def _user_step(self, sampler: Sampler, optimizer: torch.optim.Optimizer, number: int, collect: bool = False) -> float:
