@@ -96,7 +96,7 @@ def figure(places: np.ndarray, metric: str) -> np.ndarray:
     """The metric (n_users,) of places from 1, 0 for none; one item is relevant, so recall is the hit rate."""
     name, k = metric.split("@")
     hits = np.arange(1, int(k) + 1)[None, :] == places[:, None]
-    return {"recall": recall, "ndcg": ndcg}[name](hits, np.ones(len(places)))
+    return {"recall": recall, "ndcg": ndcg}[name](hits, np.ones(len(places), np.int64))
 
 
 def recent(history: History, n_items: int) -> sparse.csr_array:
