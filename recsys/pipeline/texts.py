@@ -46,6 +46,8 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     config = job.config.text
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
+    if config.distil_epochs:
+        text.student_layers(encoder)  # refuses before anything is trained
     values = text.item_texts(catalogue.items)
     digests = _digests(values)
     inputs = encoder.tokens(values)
@@ -80,10 +82,25 @@ def fit_texts(
         job.display.progress,
     )
     model, fitted = training.run()
+    if job.config.text.distil_epochs:
+        model = _distil(job, texts, training, fitted)
     pooled = training.pooled.numpy()
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
     return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted
+
+
+def _distil(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted) -> text.InterestModel:
+    """Put a student in the tuned encoder's place; where the text window has its own validation, both are judged and timed."""
+    teacher, taught, ndcg, seed = training.model.encoder, training.pooled.numpy(), training.judged(), job.config.project.seed
+    groups, rows = np.unique(texts.group, return_index=True)
+    rows = rows[groups > 0]
+    student = text.distil(teacher, texts.inputs, taught, rows, job.config.text.distil_epochs, seed, job.display.progress)
+    training.adopt(student)
+    if training.question and len(rows):
+        pooled, judged = (taught, training.pooled.numpy()), (ndcg, training.judged())
+        fitted.distilled = text.compared((teacher, student), texts.inputs, rows, pooled, judged, seed)
+    return training.model
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:

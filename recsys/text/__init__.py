@@ -1,6 +1,7 @@
 """Text to interest: an encoder fine-tuned on clicks and purchases, a user as attention over what they did, and their score."""
 
 from recsys.text.checkpoint import Checkpoint
+from recsys.text.distil import Distilled, compared, distil, student_layers
 from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, item_texts, mean_of_history
 from recsys.text.tiny import write_tiny_bert
@@ -10,14 +11,18 @@ from recsys.text.weights import MINILM, find_encoder
 __all__ = [
     "MINILM",
     "Checkpoint",
+    "Distilled",
     "Encoder",
     "Fitted",
     "Inputs",
     "InterestModel",
     "Question",
     "Training",
+    "compared",
+    "distil",
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "student_layers",
     "write_tiny_bert",
 ]

@@ -4,6 +4,7 @@ The layers that are not trained run once per text: their outputs (`Inputs.states
 training or not, costs only the layers above.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,6 +89,15 @@ class Encoder:
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are fine-tuned."""
         return list(self.trained.parameters())
+
+    def with_layers(self, places: list[int]) -> "Encoder":
+        """A copy with only the layers at these places, all of them trained; its embeddings are copied and stay as they are."""
+        made = copy.copy(self)
+        made.model = copy.deepcopy(self.model)
+        made.model.encoder.layer = nn.ModuleList(made.model.encoder.layer[place] for place in places)
+        made.model.config.num_hidden_layers = len(places)
+        made.trained = made._freeze(len(places))
+        return made
 
     def digest(self) -> str:
         """sha256 over weights, vocabulary, pooling and cut: two encoders with one digest give the same vectors."""

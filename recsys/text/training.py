@@ -13,7 +13,7 @@ The sum is the Horvitz-Thompson estimate of the full catalogue's partition funct
 softmax, without correction. The positive is not corrected: given the query it is there with certainty. Nothing is corrected in scoring.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from recsys.config import Text
 from recsys.errors import ModelError
 from recsys.metrics import ndcg
 from recsys.text.checkpoint import Checkpoint
+from recsys.text.distil import Distilled
 from recsys.text.encoder import Encoder, Inputs, Progress
 from recsys.text.model import InterestModel, context
 from recsys.text.tower import Tower
@@ -54,11 +55,15 @@ class Question:
 
 @dataclass
 class Fitted:
-    """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation)."""
+    """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation).
+
+    distilled: the student against its teacher, where there is one and it was judged.
+    """
 
     warm_steps: int = 0
     steps: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
+    distilled: Distilled | None = None
 
 
 class Training:
@@ -104,6 +109,16 @@ class Training:
                 self.result.steps = self._phase("joint", stop.steps, self.config.steps, self.config.check_steps, self.config.negatives)
         self.model.tower.eval()
         return self.model, self.result
+
+    def judged(self) -> float | None:
+        """ndcg at CHECK_DEPTH of the model as it stands, on the text window's own validation; None where there is none."""
+        return self._validate() if self.question else None
+
+    def adopt(self, encoder: Encoder) -> None:
+        """Put another encoder of the same width under the tower; every vector is made anew."""
+        self.model = replace(self.model, encoder=encoder)
+        self.inputs = replace(self.inputs, states=None)  # those kept are of the other encoder's layers
+        self._refresh()
 
     def _phase(self, phase: str, n_steps: int, schedule: int, check_steps: int, negatives: int) -> int:
         """Run one phase to `n_steps` of a learning rate schedule; leaves the best weights in place and returns the step they were at."""
