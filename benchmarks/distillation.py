@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--encoder", default=MINILM)
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()
+    if not (arguments.folder / "items.parquet").is_file():
+        print(f"skipped: there is no {arguments.folder / 'items.parquet'}; name a folder with --folder")
+        return
     torch.set_num_threads(1)
     items = pl.read_parquet(arguments.folder / "items.parquet").sort("item_id")
     histories = histories_of(pl.read_parquet(arguments.folder / "events.parquet"), items)
