@@ -23,6 +23,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory
+	$(BIN)/python -m benchmarks.distillation
 
 dashboard: $(VENV)/.demo
 	$(BIN)/recsys dashboard --config $(CONFIG)

@@ -150,6 +150,9 @@ class Text(Section):
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")
     token_budget: int = Field(4096, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
+    distil_epochs: int = Field(
+        0, ge=0, le=1000, description="passes over the texts that teach half the layers to give the tuned encoder's vectors; 0: none"
+    )
     states_mb: int = Field(1200, ge=0, le=10**6, description="MB for kept outputs of the layers that are not trained; 0: none")
     loss: Loss = Field(
         "softmax", description="over the catalogue, over what was shown item by item, or within the lists shown; docs/losses.md"

@@ -238,8 +238,9 @@ def test_long_empty_and_odd_texts_go_through(tmp_path) -> None:
         description=pl.Series([odd[n % 5] if n < 10 else d for n, d in enumerate(world.items["description"])]),
         title=pl.Series(["" if n in (1, 2) else t for n, t in enumerate(world.items["title"])]),
     )
-    path = worlds.write_world(tmp_path, items, world.events)
-    face.train(path)
+    path = worlds.write_world(tmp_path, items, world.events, {"text": {"distil_epochs": 1}})
+    found = face.train(path).record("report")["distillation"]
+    assert (found["teacher_layers"], found["student_layers"]) == (2, 1)
     assert lists_of(face.rank(path, out=tmp_path))["score"].is_finite().all()
 
 

@@ -1,5 +1,6 @@
 """The report says what the run holds: every figure, in order, with `-` where nothing is known; and a user's rows are that user's alone."""
 
+import json
 import re
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_the_text_holds_every_system_of_every_task_in_full(text: str) -> None:
     for task in ("all", "new"):
         assert {line.split()[0] for line in section(text, f"Systems, task {task}")} == set(SYSTEMS)
         assert {line.split()[0] for line in section(text, f"Paired by user, task {task}")} == set(SYSTEMS) - {"ranker"}
+
+
+def test_a_distillation_is_told_with_its_loss_and_its_gain(run: Run) -> None:
+    assert "distilled" not in report.verdict_text(run)
+    found = {"teacher_layers": 6, "student_layers": 3, "teacher_ndcg": 0.25, "student_ndcg": 0.2}
+    path = run.file("report.json")
+    told = report.object_of(run) | {"distillation": found | {"teacher_texts_per_second": 100.0, "student_texts_per_second": 190.0}}
+    path.write_text(json.dumps(told))
+    words = " ".join(report.verdict_text(run).split())
+    assert "from 6 layers to 3: ndcg@100 on its own validation 0.2500 before, 0.2000 after; it encodes 1.90 times as many texts" in words
 
 
 def test_the_text_fits_110_columns_and_has_no_colour_codes(text: str) -> None:

@@ -49,6 +49,8 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     config = job.config.text
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
+    if config.distil_epochs:
+        text.student_layers(encoder)  # refuses before anything is trained
     values = text.encoder_texts(catalogue.items, config.template, encoder)
     digests = _digests(values)
     inputs = encoder.tokens(values)
@@ -88,11 +90,26 @@ def fit_texts(
         job.display.say("text: nothing to learn from: " + _nothing_to_learn(texts))
     if fitted.stopped:
         job.display.say(f"text: {fitted.stopped}")
+    if job.config.text.distil_epochs:
+        model = _distil(job, texts, training, fitted)
     pooled = training.pooled
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
     model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))))
     return _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text)), fitted
+
+
+def _distil(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted) -> text.InterestModel:
+    """Put a student in the tuned encoder's place; where the text window has its own validation, both are judged and timed."""
+    teacher, taught, ndcg, seed = training.model.encoder, training.pooled, training.judged(), job.config.project.seed
+    groups, rows = np.unique(texts.group, return_index=True)
+    rows = rows[groups > 0]
+    student = text.distil(teacher, texts.inputs, taught, rows, job.config.text.distil_epochs, seed, job.display.progress)
+    training.adopt(student)
+    if training.question and len(rows):
+        pooled, judged = (taught, training.pooled), (ndcg, training.judged())
+        fitted.distilled = text.compared((teacher, student), texts.inputs, rows, pooled, judged, seed)
+    return training.model
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:

@@ -78,8 +78,19 @@ def _heading(report: Report) -> str:
         f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}",
         f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, "
         f"{chosen['trees']} trees of the ranker.",
+        *_distillation(report.get("distillation")),
         "The figures are of the test window; the model kept for ranking was fitted again up to the end of the events.",
     )
+
+
+def _distillation(found: Row | None) -> Iterator[str]:
+    if found:
+        gain = found["student_texts_per_second"] / found["teacher_texts_per_second"]
+        yield (
+            f"The text model was distilled from {found['teacher_layers']} layers to {found['student_layers']}: ndcg@100 on "
+            f"its own validation {figure(found['teacher_ndcg'])} before, {figure(found['student_ndcg'])} after; "
+            f"it encodes {gain:.2f} times as many texts a second."
+        )
 
 
 def _prose(*sentences: str) -> str:

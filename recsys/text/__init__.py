@@ -1,6 +1,7 @@
 """Text to interest: an encoder fine-tuned on clicks and purchases, a user as attention over what they did, and their score."""
 
 from recsys.text.checkpoint import Checkpoint
+from recsys.text.distil import Distilled, compared, distil, student_layers
 from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, mean_of_history
 from recsys.text.template import encoder_texts, item_texts, text_groups
@@ -12,6 +13,7 @@ from recsys.text.weights import MINILM, find_encoder
 __all__ = [
     "MINILM",
     "Checkpoint",
+    "Distilled",
     "Encoder",
     "Fitted",
     "Inputs",
@@ -19,10 +21,13 @@ __all__ = [
     "Question",
     "Training",
     "Way",
+    "compared",
+    "distil",
     "encoder_texts",
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "student_layers",
     "text_groups",
     "write_tiny_bert",
 ]

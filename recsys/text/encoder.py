@@ -4,10 +4,11 @@ The layers that are not trained run once per text: their outputs (`Inputs.states
 training or not, costs only the layers above.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,17 @@ class Encoder:
         """Put a saved prefix before every text. Raises ModelError when it does not fit this encoder, or peft is not there."""
         self.adapter = prefix = Prefix(self.model, self.way, folder)
         self._leave_room(prefix.tokens)
+
+    def with_layers(self, places: list[int]) -> "Encoder":
+        """A copy with only the layers at these places, all of them trained; its embeddings are copied and stay as they are."""
+        made = copy.copy(self)
+        made.model = copy.deepcopy(self.model)
+        made.model.encoder.layer = nn.ModuleList(made.model.encoder.layer[place] for place in places)
+        made.model.config.num_hidden_layers = len(places)
+        made.way, made.adapter = replace(self.way, tune="layers"), None
+        made._stack = made.trained = made.model.encoder.layer
+        made._freeze()
+        return made
 
     def digest(self) -> str:
         """sha256 over weights, adapter, vocabulary, pooling, cut and precision: two encoders with one digest give the same vectors."""

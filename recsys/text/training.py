@@ -27,6 +27,7 @@ from recsys.errors import ModelError
 from recsys.metrics import ndcg
 from recsys.text.bank import GradientBank
 from recsys.text.checkpoint import Checkpoint
+from recsys.text.distil import Distilled
 from recsys.text.encoder import Encoder, Inputs, Progress
 from recsys.text.losses import softmax_loss
 from recsys.text.model import InterestModel, id_vectors
@@ -57,14 +58,17 @@ class Question:
 
 @dataclass
 class Fitted:
-    """What training chose: steps of each phase, the learning curve (phase, step, loss, ndcg on the text window's validation), and why
-    it stopped before its time, if it did."""
+    """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation).
+
+    stopped: why it ended before its time, if it did. distilled: the student against its teacher, where there is one and it was judged.
+    """
 
     warm_steps: int = 0
     steps: int = 0
     blend_steps: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     stopped: str = ""
+    distilled: Distilled | None = None
 
 
 class Training:
@@ -118,6 +122,17 @@ class Training:
             if config.blend_steps:
                 self.result.blend_steps = self._blend(stop.blend_steps)
         return self.model, self.result
+
+    def judged(self) -> float | None:
+        """ndcg at CHECK_DEPTH by the text alone as it stands, on the text window's own validation; None where there is none."""
+        return self._validate(blended=False) if self.question else None
+
+    def adopt(self, encoder: Encoder) -> None:
+        """Put another encoder of the same width under the towers; every vector is made anew."""
+        self.model = replace(self.model, encoder=encoder)
+        # States that were kept are of the other encoder's layers.
+        self.bank.encoder, self.bank.inputs = encoder, replace(self.bank.inputs, states=None)
+        self.bank.renew_all(self.progress)
 
     def _blend(self, n_steps: int) -> int:
         self.tower = Tower(self.model.encoder.hidden, self.config.dim, self.config.interests, len(self.warm))
@@ -262,7 +277,7 @@ class Training:
     def _check(self, phase: str, loss: float, state: State, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         if phase == "joint" and state["step"]:
             self.bank.renew_all(self.progress)
-        figure = self._validate() if self.question else float(state["step"])
+        figure = self._validate(phase == "blend") if self.question else float(state["step"])
         if figure > state["best"]:
             state |= {"best": figure, "best_step": state["step"], "bad": 0}
             self.checkpoint.keep_best(phase, parameters)
@@ -272,12 +287,12 @@ class Training:
         state["curve"].append({"phase": phase, "step": state["step"], "loss": None if np.isnan(loss) else loss, "ndcg": ndcg_here})
         self.checkpoint.save(phase, parameters | self._waiting(phase), optimizer, state)
 
-    def _validate(self) -> float:
+    def _validate(self, blended: bool) -> float:
         assert self.question is not None
-        vectors = self.model.item_vectors(self.pooled, self.has_text, self.id_row if self.tower.n_ids else None)
-        scores = (self.model.user_vectors(self.question.history, vectors, self.tower.n_ids > 0) @ vectors.T).max(axis=1)
-        scores = np.where(self.question.shown & self.usable, scores, -np.inf)
-        return _ndcg(scores.astype(np.float32), self.question.truth)
+        vectors = self.model.item_vectors(self.pooled, self.has_text, self.id_row if blended else None)
+        scores = (self.model.user_vectors(self.question.history, vectors, blended) @ vectors.T).max(axis=1)
+        shown = self.question.shown & (self.usable if blended else self.has_text)
+        return _ndcg(np.where(shown, scores, -np.inf).astype(np.float32), self.question.truth)
 
 
 def _warm_up_and_decay(step: int, n_steps: int) -> float:

@@ -1,0 +1,106 @@
+"""What a student of half the layers loses in ndcg and gains in speed against its teacher, the packaged MiniLM or any encoder.
+
+    python -m benchmarks.distillation [--folder ../shared/data/amazon_toys] [--encoder FOLDER] [--epochs 3]
+
+Leave-one-out on a folder with items.parquet(item_id, text) and events.parquet(user_id, item_id, pos): the mean of the unit vectors
+of the last five items before the last one ranks the whole catalogue, less what the user had before; the last item is the answer.
+The student learns from the texts alone. `half, copied` is where it starts: the same layers, not trained. Speed is a ratio of
+encoding the same texts on one thread, in rounds that take turns.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from recsys.blocks import top_k
+from recsys.evaluate.intervals import compare
+from recsys.metrics import ndcg
+from recsys.text import MINILM, Encoder, Inputs, distil, find_encoder
+from recsys.text.distil import texts_per_second
+
+K, LAST, USERS_AT_ONCE, BOOTSTRAP, TIMED_TEXTS, SEED = 10, 5, 1000, 1000, 2000, 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, default=Path("../shared/data/amazon_toys"))
+    parser.add_argument("--encoder", default=MINILM)
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    if not (arguments.folder / "items.parquet").is_file():
+        print(f"skipped: there is no {arguments.folder / 'items.parquet'}; name a folder with --folder")
+        return
+    torch.set_num_threads(1)
+    items = pl.read_parquet(arguments.folder / "items.parquet").sort("item_id")
+    histories = histories_of(pl.read_parquet(arguments.folder / "events.parquet"), items)
+    encoders, inputs, vectors = taught(items["text"].to_list(), arguments.encoder, arguments.epochs)
+    per_user = {name: {"ndcg@10": leave_one_out(unit(vectors[name]), histories)} for name in encoders}
+    table(encoders, inputs, vectors, per_user)
+
+
+def histories_of(events: pl.DataFrame, items: pl.DataFrame) -> list[np.ndarray]:
+    """Items of each user in order, as rows of the catalogue; users of two events or more."""
+    rows = events.join(items.select("item_id").with_row_index("row"), on="item_id").sort("user_id", "pos")
+    lists = rows.group_by("user_id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)["row"]
+    return [one.to_numpy().astype(np.int64) for one in lists]
+
+
+def taught(texts: list[str], name: str, epochs: int) -> tuple[dict[str, Encoder], Inputs, dict[str, np.ndarray]]:
+    teacher = Encoder(find_encoder(name, Path.cwd()), "mean", 64, 0, 4096)
+    inputs = teacher.tokens(texts)
+    vectors = {"teacher": teacher.encode(inputs, quiet)}
+    rows = np.unique(np.array(texts), return_index=True)[1]
+    encoders = {"teacher": teacher}
+    for student, passes in (("half, copied", 0), ("student", epochs)):
+        begun = time.perf_counter()
+        encoders[student] = distil(teacher, inputs, vectors["teacher"], rows, passes, SEED, quiet)
+        print(f"{student}: {passes} passes over {len(rows):,} texts, {time.perf_counter() - begun:.0f} s", flush=True)
+        vectors[student] = encoders[student].encode(inputs, quiet)
+    return encoders, inputs, vectors
+
+
+def leave_one_out(vectors: np.ndarray, histories: list[np.ndarray]) -> np.ndarray:
+    """ndcg@10 (n_users,)."""
+    parts = []
+    for start in range(0, len(histories), USERS_AT_ONCE):
+        block = histories[start : start + USERS_AT_ONCE]
+        scores = np.stack([vectors[one[:-1][-LAST:]].mean(axis=0) for one in block]) @ vectors.T
+        for row, one in enumerate(block):
+            scores[row, one[:-1]] = -np.inf
+        answers = np.array([one[-1] for one in block])
+        parts.append(ndcg(top_k(scores, K)[0] == answers[:, None], np.ones(len(block), np.int64)))
+    return np.concatenate(parts)
+
+
+def table(encoders: dict[str, Encoder], inputs: Inputs, vectors: dict[str, np.ndarray], per_user: dict[str, dict[str, np.ndarray]]) -> None:
+    timed = np.random.default_rng(SEED).permutation(len(inputs))[:TIMED_TEXTS]
+    speed = dict(zip(encoders, texts_per_second(list(encoders.values()), inputs, timed), strict=True))
+    print(f"{'':<14}{'layers':>7} {'cosine':>7} {'ndcg@10':>24} {'minus teacher':>27} {'better/tied/worse':>20} {'texts/s':>8} {'x':>6}")
+    for name, encoder in encoders.items():
+        figures, paired = compare(per_user, name, ("ndcg@10",), BOOTSTRAP, SEED)
+        figure = figures[name]["ndcg@10"]
+        against = next((pair for pair in paired if pair.b == "teacher"), None)
+        loss = f"{against.difference:+.4f} [{against.low:+.4f}, {against.high:+.4f}]" if against else "-"
+        users = f"{against.better:,}/{against.tied:,}/{against.worse:,}" if against else "-"
+        near = (unit(vectors[name]) * unit(vectors["teacher"])).sum(axis=1).mean()
+        value = f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]"
+        layers = len(encoder.model.encoder.layer)
+        cells = f"{name:<14}{layers:>7} {near:>7.4f} {value:>24} {loss:>27} {users:>20}"
+        print(f"{cells} {speed[name]:>8.0f} {speed[name] / speed['teacher']:>6.2f}")
+    print(f"{len(per_user['teacher']['ndcg@10']):,} users, {len(inputs):,} texts")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
