@@ -182,6 +182,31 @@ class TextMatch:
         return np.where(has_text, np.float32(self.scale) * (block.text[self.name] @ self.vectors.T).max(axis=1), NOTHING).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Blended:
+    """Interest by text and item id, as learned, plus `gain` x the item-item cosine to recent choices, as it stands at as_of.
+
+    What is learned ends where the text window ends; what people bought together since then comes in through the neighbours.
+    An item that nobody liked has no neighbours and is scored by its text alone.
+    """
+
+    interest: TextMatch
+    neighbours: Neighbours
+    gain: float
+
+    @classmethod
+    def of(cls, interest: TextMatch, cosine: Neighbours, gain: float, half_life_days: float) -> "Blended":
+        """With the similarity of the source `item_cosine`, recent items of the history counting more."""
+        return cls(interest, Neighbours(cosine.similarity, half_life_days), gain)
+
+    def score(self, block: Block) -> Floats:
+        """The sum; -inf where neither has anything to say."""
+        interest, near = self.interest.score(block), self.neighbours.score(block)
+        known = np.isfinite(interest), np.isfinite(near)
+        total = np.where(known[0], interest, 0) + np.float32(self.gain) * np.where(known[1], near, 0)
+        return np.where(known[0] | known[1], total, NOTHING).astype(np.float32)
+
+
 def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Floats:
     liked = history.is_liked
     worth = np.exp2(-history.age_days[liked] / half_life_days) * np.maximum(history.weight[liked], 1e-3)

@@ -6,6 +6,7 @@ Training is ranking in the past: `chunk` makes the rows of a fold, of the valid 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsys import candidates, features
 from recsys.blocks import Bools, Catalogue, Floats, History, Index
-from recsys.candidates import Block, Pool, Source, TextMatch
+from recsys.candidates import BLEND, Blended, Block, Neighbours, Pool, Source, TextMatch
 from recsys.config import Config
 from recsys.pipeline.job import Clock
 from recsys.pipeline.tables import events_by_item, events_of, interactions_by_user
@@ -32,9 +33,14 @@ class TextSide:
     vectors: dict[str, Floats]
     frozen: Floats
 
+    def sources(self, cosine: Neighbours, half_life_days: float) -> dict[str, Source]:
+        """The text sources, given the item-item cosine as of the moment."""
+        matches = {name: TextMatch(name, vectors, self.model.scale(name == BLEND)) for name, vectors in self.vectors.items()}
+        return {n: Blended.of(m, cosine, self.model.gain, half_life_days) if n == BLEND else m for n, m in matches.items()}
+
     def users(self, history: History) -> dict[str, Floats]:
         """Vectors (n_users, interests, dim) of a block's users, by text source."""
-        return {name: self.model.user_vectors(history, vectors, name == candidates.BLEND) for name, vectors in self.vectors.items()}
+        return {name: self.model.user_vectors(history, vectors, name == BLEND) for name, vectors in self.vectors.items()}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def snapshot(
         batches = events_by_item(events, catalogue.items["item_id"], as_of)
         marked = ((ids, features.mark(part, catalogue.items)) for ids, part in batches)
         items = features.item_table(marked, catalogue, as_of, categories)
-    sources |= {name: TextMatch(name, vectors, text.model.scale(name == candidates.BLEND)) for name, vectors in text.vectors.items()}
+    sources |= text.sources(cast(Neighbours, sources["item_cosine"]), config.candidates.half_life_days)
     return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config)
 
 

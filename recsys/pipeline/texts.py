@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recsys import candidates, text, timeline
 from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
+from recsys.config import Candidates
 from recsys.pipeline.job import Job
 from recsys.pipeline.snapshot import TextSide, everyones_history, weights
 from recsys.pipeline.tables import events_of
@@ -22,6 +23,10 @@ CHECK_CELLS = 20_000_000
 
 UNKNOWN_SHARE = 0.1
 """Above this share of unknown tokens the encoder was made for other languages."""
+
+
+GAINS = (0.0, 2.5, 5.0, 10.0, 20.0, 40.0)
+"""In units of a score, which is at most the tower's scale of 10 to 30; a cosine is at most the number of recent choices."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,24 @@ def fit_texts(
     pooled = training.pooled
     VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
-    model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))))
-    return _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text)), fitted
+    model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))), gain=chosen.gain if chosen else 0.0)
+    side = _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
+    if question and model.blend:
+        fitted.gain = best_gain(side, history, catalogue, question, job.config.candidates)
+        side = replace(side, model=replace(model, gain=fitted.gain))
+    return side, fitted
+
+
+def best_gain(side: TextSide, history: History, catalogue: Catalogue, question: text.Question, config: Candidates) -> float:
+    """What of GAINS ranks the question best."""
+    cosine = candidates.Neighbours.cosine(history, catalogue, config)
+    block = candidates.Block(question.history, side.users(question.history))
+
+    def figure(gain: float) -> float:
+        tried = replace(side, model=replace(side.model, gain=gain)).sources(cosine, config.half_life_days)[candidates.BLEND]
+        return text.check_ndcg(np.where(question.shown, tried.score(block), -np.inf).astype(np.float32), question.truth)
+
+    return max(GAINS, key=figure)
 
 
 def _distil(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted) -> text.InterestModel:

@@ -234,7 +234,14 @@ def _keep(job: Job, world: World, run_id: str, models: Models, judged: verdict.J
         folder.record("config", job.config.model_dump(mode="json"))
         folder.record("report", report | {"peak_memory_mb": round(peak_memory_mb(), 1)})
         folder.record(
-            "chosen", {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees}
+            "chosen",
+            {
+                "warm_steps": models.fitted.warm_steps,
+                "steps": models.fitted.steps,
+                "blend_steps": models.fitted.blend_steps,
+                "gain": models.fitted.gain,
+                "trees": models.rankers["ranker"].n_trees,
+            },
         )
         folder.record("categories", {"categories": world.catalogue.categories})
         folder.record("features", {"importance": production.rankers["ranker"].importance(), "meanings": features.meanings()})

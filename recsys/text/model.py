@@ -28,7 +28,8 @@ class InterestModel:
     """A user-item interest score from texts: `scale * <user vector, item vector>`, both unit.
 
     An item without text has the zero vector: no opinion, never retrieved by text, its text features missing.
-    A user without history has the tower's newcomer vector.
+    A user without history has the tower's newcomer vector. blend: the tower that knows items by id too, with the ids it `known`; `gain`:
+    what a cosine to recent choices adds to its score.
     """
 
     encoder: Encoder
@@ -36,6 +37,7 @@ class InterestModel:
     history: int
     blend: Tower | None = None
     known: tuple[str, ...] = ()
+    gain: float = 0.0
 
     def scale(self, blended: bool = False) -> float:
         """The factor of the dot product."""
@@ -80,7 +82,9 @@ class InterestModel:
         tensors = {f"{name}.{key}": t.contiguous() for name, tower in towers.items() for key, t in tower.state_dict().items()}
         save_file(tensors, folder / "tower.safetensors")
         shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "interests": self.tower.interests, "history": self.history}
-        (folder / "tower.json").write_text(json.dumps(shape | {"known": self.known if self.blend else None}, sort_keys=True))
+        (folder / "tower.json").write_text(
+            json.dumps(shape | {"known": self.known if self.blend else None, "gain": self.gain}, sort_keys=True)
+        )
 
     @classmethod
     def load(cls, folder: Path, text: Text) -> "InterestModel":
@@ -96,7 +100,7 @@ class InterestModel:
         encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget, Way.of(text))
         if (folder / "prefix").is_dir():
             encoder.load_prefix(folder / "prefix")
-        return cls(encoder, tower, shape["history"], blend, tuple(known or ()))
+        return cls(encoder, tower, shape["history"], blend, tuple(known or ()), shape["gain"])
 
     def _tower(self, blended: bool) -> Tower:
         tower = self.blend if blended else self.tower

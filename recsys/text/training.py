@@ -60,12 +60,14 @@ class Question:
 class Fitted:
     """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation).
 
-    stopped: why it ended before its time, if it did. distilled: the student against its teacher, where there is one and it was judged.
+    gain: what a cosine to recent choices adds to the blend. stopped: why it ended before its time, if it did. distilled: the student
+    against its teacher, where there is one and it was judged.
     """
 
     warm_steps: int = 0
     steps: int = 0
     blend_steps: int = 0
+    gain: float = 0.0
     curve: list[dict[str, Any]] = field(default_factory=list)
     stopped: str = ""
     distilled: Distilled | None = None
@@ -292,7 +294,7 @@ class Training:
         vectors = self.model.item_vectors(self.pooled, self.has_text, self.id_row if blended else None)
         scores = (self.model.user_vectors(self.question.history, vectors, blended) @ vectors.T).max(axis=1)
         shown = self.question.shown & (self.usable if blended else self.has_text)
-        return _ndcg(np.where(shown, scores, -np.inf).astype(np.float32), self.question.truth)
+        return check_ndcg(np.where(shown, scores, -np.inf).astype(np.float32), self.question.truth)
 
 
 def _warm_up_and_decay(step: int, n_steps: int) -> float:
@@ -300,7 +302,8 @@ def _warm_up_and_decay(step: int, n_steps: int) -> float:
     return min((step + 1) / rise, max(0.1, 1 - (step - rise) / max(n_steps - rise, 1)))
 
 
-def _ndcg(scores: Floats, truth: Bools) -> float:
+def check_ndcg(scores: Floats, truth: Bools) -> float:
+    """Mean ndcg at CHECK_DEPTH of scores (n_users, n_items), -inf where masked, against truth of that shape."""
     best, _ = top_k(scores, CHECK_DEPTH)
     hits = np.take_along_axis(truth, np.maximum(best, 0), axis=1) & (best >= 0)
     return float(np.mean(ndcg(hits, truth.sum(axis=1))))
