@@ -13,21 +13,25 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from scipy import linalg, sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.positions import Positions, read
-from recsys import text
+from recsys import candidates, config, features, ranker, text
 from recsys.blocks import Floats, History, top_k
 from recsys.config import Text
 from recsys.evaluate.intervals import Figure, compare
 from recsys.metrics import ndcg, recall
+from recsys.pipeline.job import Clock
+from recsys.pipeline.snapshot import Chunk, TextSide, best, chunks, snapshot
+from recsys.pipeline.texts import best_gain, unit
 
 CUTOFFS = (5, 10, 50)
 BLOCK = 1024
@@ -38,6 +42,11 @@ RECENT = 5
 """Items of the history that the untrained systems look at, as the published tables do."""
 EASE_GRID = (50.0, 200.0, 800.0)
 TFIDF_GRID = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+
+RANKER_USERS = 6000
+"""Users, seeded, whose labels the ranker learns from, and as many to stop it by."""
+CANDIDATES = {"half_life_days": 2.0, "popularity_half_life_days": 1000.0, "covisitation_days": 3.0}
+"""A day of this clock is one item of the history."""
 
 Scores = Callable[[int, int], Floats]
 """Scores (stop - start, n_items) of the users from start to stop."""
@@ -83,8 +92,12 @@ class World:
     def judge(self, name: str, scores: Scores, seconds: float) -> None:
         """Keep the places of the test items and the seconds; say them."""
         begun = time.perf_counter()
-        self.places[name] = self.rank(scores, 1)
-        self.seconds[name] = seconds + time.perf_counter() - begun
+        places = self.rank(scores, 1)
+        self.keep(name, places, seconds + time.perf_counter() - begun)
+
+    def keep(self, name: str, places: np.ndarray, seconds: float) -> None:
+        """Keep the places of the test items, 0 beyond the last cutoff, and the seconds; say them."""
+        self.places[name], self.seconds[name] = places, seconds
         print(
             f"{name:<20} recall@10 {figure(self.places[name], 'recall@10').mean():.4f}  ndcg@10 "
             f"{figure(self.places[name], 'ndcg@10').mean():.4f}  {self.seconds[name]:.0f} s",
@@ -181,11 +194,9 @@ def untrained(world: World) -> None:
 
 @dataclass(frozen=True)
 class Fit:
-    """An interest model fitted before n - depth, and the catalogue's vectors by it."""
+    """An interest model fitted before n - depth with the catalogue's vectors, and what its training chose."""
 
-    model: text.InterestModel
-    vectors: Floats
-    blended: Floats | None
+    side: TextSide
     fitted: text.Fitted
 
 
@@ -203,7 +214,7 @@ class Encoded:
     def fit(self, depth: int, chosen: text.Fitted | None, **changed: object) -> Fit:
         """Train on what stands before n - depth; without `chosen`, the items at n - depth choose the steps."""
         config = self.config.model_copy(update=changed)
-        encoder = encoder_of(self.folder, config)
+        encoder, asked = encoder_of(self.folder, config), None if chosen else question(self.world, depth)
         training = text.Training(
             encoder,
             self.inputs,
@@ -212,15 +223,29 @@ class Encoded:
             self.world.history(depth),
             config,
             SEED,
-            None if chosen else question(self.world, depth),
+            asked,
             chosen,
             text.Checkpoint(None),
             quiet,
         )
         model, fitted = training.run()
         print(f"  fit before n - {depth}: " + ", ".join(f"{r['phase']} {r['step']} {r['ndcg']:.4f}" for r in fitted.curve if r["ndcg"]))
-        vectors = model.item_vectors(training.pooled, training.has_text)
-        return Fit(model, vectors, model.item_vectors(training.pooled, training.has_text, training.id_row) if model.blend else None, fitted)
+        vectors = {candidates.TEXT: model.item_vectors(training.pooled, training.has_text)}
+        if model.blend:
+            vectors[candidates.BLEND] = model.item_vectors(training.pooled, training.has_text, training.id_row)
+        side = TextSide(replace(model, gain=chosen.gain if chosen else 0.0), vectors, unit(self.pooled, training.has_text))
+        if not chosen and model.blend:
+            catalogue = self.world.positions.catalogue
+            fitted.gain = best_gain(side, self.world.history(depth), catalogue, asked, settings().candidates)
+            side = replace(side, model=replace(model, gain=fitted.gain))
+        return Fit(side, fitted)
+
+
+def settings() -> config.Config:
+    """The defaults, on the clock of positions."""
+    columns = {"item_id": "item_id", "title": "text"}, {name: name for name in ("user_id", "item_id", "event_type", "event_time")}
+    tables = {name: {"path": "-", "columns": of} for name, of in zip(("items", "events"), columns, strict=True)}
+    return config.parse(tables | {"candidates": CANDIDATES}, "leave-one-out")
 
 
 def quiet(*_: object) -> None:
@@ -254,16 +279,21 @@ def question(world: World, depth: int) -> text.Question:
     return text.Question(known, truth, shown)
 
 
-def interest(world: World, fit: Fit, depth: int, blended: bool = False) -> Scores:
-    """Scores by the text model, or by its blend with item ids."""
-    vectors = fit.blended if blended else fit.vectors
-    assert vectors is not None
-    users = fit.model.user_vectors(world.history(depth), vectors, blended)
-    return lambda start, stop: (users[start:stop] @ vectors.T).max(axis=1)
+def interest(world: World, fit: Fit, source: str) -> Scores:
+    """Scores of the test by a text source."""
+    history, catalogue, given = world.history(1), world.positions.catalogue, settings().candidates
+    match = fit.side.sources(candidates.Neighbours.cosine(history, catalogue, given), given.half_life_days)[source]
+    users = world.positions.users()
+
+    def scores(start: int, stop: int) -> Floats:
+        block = History.of(world.positions.before(1), catalogue, users[start:stop], world.positions.as_of(1), {"click": 1.0})
+        return match.score(candidates.Block(block, fit.side.users(block)))
+
+    return scores
 
 
 def by_text(world: World, catalogue: Encoded, seconds: float) -> None:
-    """text_frozen, text_frozen_tower, text_tuned, text_collaborative."""
+    """text_frozen, text_frozen_tower, text_tuned, text_collaborative, ranker."""
     clock = time.perf_counter()
     unit = catalogue.pooled / np.maximum(np.linalg.norm(catalogue.pooled, axis=1, keepdims=True), 1e-12)
     users = text.mean_of_history(world.history(1), np.where(catalogue.group[:, None] > 0, unit, 0).astype(np.float32), RECENT)
@@ -273,12 +303,62 @@ def by_text(world: World, catalogue: Encoded, seconds: float) -> None:
     clock = time.perf_counter()
     tower = {"warm_steps": config.warm_steps + config.steps * config.push_steps, "steps": 0, "blend_steps": 0}
     fit = catalogue.fit(1, catalogue.fit(2, None, **tower).fitted, **tower)
-    world.judge("text_frozen_tower", interest(world, fit, 1), seconds + time.perf_counter() - clock)
+    world.judge("text_frozen_tower", interest(world, fit, candidates.TEXT), seconds + time.perf_counter() - clock)
     clock = time.perf_counter()
-    fit = catalogue.fit(1, catalogue.fit(2, None).fitted)
-    seconds += time.perf_counter() - clock
-    world.judge("text_tuned", interest(world, fit, 1), seconds)
-    world.judge("text_collaborative", interest(world, fit, 1, blended=True), seconds)
+    fits = {2: catalogue.fit(2, None)}
+    fits[1] = catalogue.fit(1, fits[2].fitted)
+    print(f"chosen on the validation: gain of the neighbours {fits[2].fitted.gain:g}")
+    fit_seconds = seconds + time.perf_counter() - clock
+    world.judge("text_tuned", interest(world, fits[1], candidates.TEXT), fit_seconds)
+    if catalogue.config.blend_steps:
+        world.judge("text_collaborative", interest(world, fits[1], candidates.BLEND), fit_seconds)
+    clock = time.perf_counter()
+    fits[3] = catalogue.fit(3, fits[2].fitted)
+    ranked(world, fits, fit_seconds + time.perf_counter() - clock)
+
+
+def ranked(world: World, fits: dict[int, Fit], seconds: float) -> None:
+    """The ranker, each depth with the text model and all statistics of what stands before it."""
+    clock = time.perf_counter()
+    given, threads = settings(), len(os.sched_getaffinity(0))
+    users = world.positions.users()
+    asked = users.gather(np.sort(np.random.default_rng(SEED).permutation(len(users))[:RANKER_USERS]))
+    rows = {depth: _rows(world, fits[depth], depth, asked) for depth in (3, 2)}
+    fitted = ranker.fit(rows[3], rows[2], features.names(), given.ranker, given.gains, SEED, threads)
+    places = np.zeros(len(users), np.int64)
+    targets, first = world.positions.targets(1), 0
+    for chunk in _chunks(world, fits[1], 1, users):
+        allowed = np.ones(len(chunk.pool.user), bool) if world.keep_seen else ~chunk.is_seen
+        found, item, rank = best(chunk.pool.user, chunk.pool.item, fitted.score(chunk.frame), allowed, max(CUTOFFS))
+        user = first + chunk.pool.user[found]
+        hit = item == targets[user]
+        places[user[hit]] = rank[hit]
+        first += chunk.block.history.n_users
+    world.keep("ranker", places, seconds + time.perf_counter() - clock)
+
+
+def _chunks(world: World, fit: Fit, depth: int, users: pl.Series) -> Iterator[Chunk]:
+    positions, threads = world.positions, len(os.sched_getaffinity(0))
+    events, as_of = positions.events.lazy(), positions.as_of(depth)
+    known = snapshot(events, positions.catalogue, as_of, as_of, fit.side, settings(), [], threads, Clock())
+    return chunks(known, events, users, Clock())
+
+
+def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> ranker.Rows:
+    """The candidates of the users as of n - depth, one list a user whose item is among them; unchosen ones thinned in the label's depth."""
+    targets = dict(zip(world.positions.users(), world.positions.targets(depth), strict=True))
+    rng, parts, first = np.random.default_rng([SEED, depth]), [], 0
+    for chunk in _chunks(world, fit, depth, users):
+        wanted = np.array([targets[user] for user in chunk.block.history.user_ids])
+        user, label = chunk.pool.user, (chunk.pool.item == wanted[chunk.pool.user]).astype(np.int32)
+        has_item = np.bincount(user, label, minlength=len(wanted)) > 0
+        kept = has_item[user] & (world.keep_seen | ~chunk.is_seen)
+        if depth == 3:
+            kept &= (label > 0) | (rng.random(len(label)) < settings().ranker.keep_unchosen)
+        matrix = ranker.matrix(chunk.frame.filter(pl.Series(kept)), features.names())
+        parts.append(ranker.Rows(matrix, label[kept], (first + user[kept]).astype(np.uint32)))
+        first += len(wanted)
+    return ranker.Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "label", "query_id")))
 
 
 def main() -> None:
@@ -310,7 +390,7 @@ def report(world: World, path: Path | None) -> None:
         cells = "".join(f"{f.value:>11.4f} [{f.low:.4f}, {f.high:.4f}]"[:26].rjust(26) for f in by_metric.values())
         print(f"{system:<20}{cells}{world.seconds[system]:>9.0f}")
     pairs = [("text_tuned", b) for b in ("text_frozen", "text_frozen_tower", "tfidf")]
-    pairs += [("text_collaborative", b) for b in ("ease", "cosine_tfidf", "text_tuned")]
+    pairs += [("text_collaborative", b) for b in ("ease", "cosine_tfidf", "text_tuned")] + [("ranker", "text_collaborative")]
     print("\npaired by user, ndcg@10")
     for a, b in pairs:
         if a in per_user and b in per_user:

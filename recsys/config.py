@@ -145,7 +145,7 @@ class Text(Section):
     interests: int = Field(1, ge=1, le=16, description="vectors of a user; an item is scored by the nearest")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="of the encoder")
     embedding_learning_rate: float = Field(1e-3, gt=0, le=1, description="of the encoder's word embeddings, where tune = full trains them")
-    tower_learning_rate: float = Field(1e-3, gt=0, le=1, description="of the projection and the history tower")
+    tower_learning_rate: float = Field(3e-3, gt=0, le=1, description="of the projection and the history tower")
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")

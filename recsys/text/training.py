@@ -38,8 +38,8 @@ from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 State = dict[str, Any]
 
 CHECK_STEPS = 50
-TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 2.0}
-"""Of `tower_learning_rate`, by phase: in the joint one it has settled, and follows the encoder; in the blend the ids start from nothing."""
+TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 1.0}
+"""Of `tower_learning_rate`, by phase: in the joint one it has settled, and follows the encoder."""
 CHECK_DEPTH = 100
 """The text window's own validation is ndcg at this cutoff: deep, because the first ten places of one model alone are noisy."""
 
