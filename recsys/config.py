@@ -1,6 +1,5 @@
 """Every knob of the house, by stage, in pipeline order. Frozen and closed: an unknown key is an error that names the nearest one."""
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -9,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from recsys.errors import ConfigError
+from recsys import space
+from recsys.errors import ConfigError, nearest
 from recsys.schema import EVENT_TYPES, EVENTS, ITEMS
 
 FILE_NAME = "recsys.toml"
@@ -175,6 +175,33 @@ class Tracking(Section):
     uri: str = Field("", description="tracking server; empty: an SQLite file in the project's folder")
 
 
+class Search(Section):
+    """Trials of settings: what `recsys search` tries."""
+
+    trials: int = Field(20, ge=1, le=10_000, description="trials of the text model, and as many of the ranker")
+    minutes: float = Field(0, ge=0, le=10**6, description="most minutes, half of them for the text model; 0: no limit")
+    text: space.Space = Field(
+        {"learning_rate": (1e-5, 1e-3), "tower_learning_rate": (1e-4, 1e-2), "positives": (1, 8), "history": (10, 100)},
+        description="setting of [text] = its range or its choices; {}: not searched",
+    )
+    ranker: space.Space = Field(
+        {"learning_rate": (0.01, 0.2), "leaves": (7, 127), "min_rows_leaf": (10, 500), "feature_share": (0.3, 1.0)},
+        description="setting of [ranker] = its range or its choices; {}: not searched",
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _text_space(cls, given: space.Space) -> space.Space:
+        # Other days would ask the trials another question.
+        return space.checked("search.text", Text, given, ("valid_days",))
+
+    @field_validator("ranker")
+    @classmethod
+    def _ranker_space(cls, given: space.Space) -> space.Space:
+        # All trials are fitted on the same rows, and judged by the same gains.
+        return space.checked("search.ranker", Ranker, given, ("keep_unchosen", "label_gain", "monotone"))
+
+
 class Config(Section):
     """The whole of recsys.toml, in pipeline order."""
 
@@ -188,6 +215,7 @@ class Config(Section):
     rank: Rank = Rank()
     evaluate: Evaluate = Evaluate()
     tracking: Tracking = Tracking()
+    search: Search = Search()
 
     @model_validator(mode="after")
     def _joins(self) -> "Config":
@@ -234,12 +262,6 @@ def _type_faults(types: dict[str, EventType]) -> list[str]:
                 faults.append(f"events.types.{name}.names: {word!r} already means {owner[word]}")
             owner[word] = name
     return faults
-
-
-def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """` (did you mean 'x'?)`, or the legal words when none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
 def parse(values: dict[str, Any], where: str) -> Config:
@@ -312,7 +334,7 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and any(isinstance(part, Section) for part in value.values()):
         return "see below"
     return json.dumps(value if not isinstance(value, tuple) else list(value))
 
