@@ -167,6 +167,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rank": {"k": 5, "chunk_users": 16},
     "evaluate": {"bootstrap": 50},
     "tracking": {"enabled": False},
+    "search": {"trials": 2},
 }
 """Settings for 60 days of a small world."""
 

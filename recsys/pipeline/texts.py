@@ -61,12 +61,32 @@ def fit_texts(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
 ) -> tuple[TextSide, text.Fitted]:
     """Fine-tune on a text window. Without `chosen`, its last `valid_days` choose the steps; with it, all of it is learned from."""
+    training = _training(job, texts, catalogue, events, window, chosen)
+    model, fitted = training.run()
+    pooled = training.pooled.numpy()
+    VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
+    training.checkpoint.clear()
+    return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted
+
+
+def try_texts(
+    job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, on_check: text.OnCheck
+) -> text.Fitted:
+    """What `fit_texts` would choose, and its curve, with nothing kept on disk; `on_check` may raise to stop it."""
+    training = _training(job, texts, catalogue, events, window, None)
+    training.checkpoint, training.on_check = text.Checkpoint(None), on_check
+    return training.run()[1]
+
+
+def _training(
+    job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
+) -> text.Training:
     held_out = None if chosen else replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
     until = held_out.start if held_out else window.end
     history = everyones_history(events, catalogue, until, job.config)
     question = _question(job, catalogue, events, held_out) if held_out else None
     encoder = _encoder(job, texts.folder)
-    training = text.Training(
+    return text.Training(
         encoder,
         texts.inputs,
         texts.pooled,
@@ -79,11 +99,6 @@ def fit_texts(
         text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, chosen)),
         job.display.progress,
     )
-    model, fitted = training.run()
-    pooled = training.pooled.numpy()
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
-    training.checkpoint.clear()
-    return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:

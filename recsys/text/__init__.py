@@ -4,7 +4,7 @@ from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, item_texts, mean_of_history
 from recsys.text.tiny import write_tiny_bert
-from recsys.text.training import Fitted, Question, Training
+from recsys.text.training import Fitted, OnCheck, Question, Training
 from recsys.text.weights import MINILM, find_encoder
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Fitted",
     "Inputs",
     "InterestModel",
+    "OnCheck",
     "Question",
     "Training",
     "find_encoder",

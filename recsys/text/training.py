@@ -13,6 +13,7 @@ The sum is the Horvitz-Thompson estimate of the full catalogue's partition funct
 softmax, without correction. The positive is not corrected: given the query it is there with certainty. Nothing is corrected in scoring.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ from recsys.text.tower import Tower
 from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 State = dict[str, Any]
+OnCheck = Callable[[dict[str, Any]], None]
+"""Hears of each check, as a row of the learning curve; what it raises ends the training and passes."""
 
 WARM_CHECK_STEPS = 50
 WARM_CATALOGUE = 8192
@@ -89,6 +92,7 @@ class Training:
         self.visits: Visits = visits_of(history, self.has_text)
         self.liked = liked_texts(history, text_group)
         self.result = Fitted()
+        self.on_check: OnCheck = lambda row: None
         with torch.no_grad():
             start = torch.nn.functional.normalize(self.pooled, dim=-1)[torch.from_numpy(self.has_text)]
             if len(start):
@@ -210,6 +214,7 @@ class Training:
         ndcg_here = figure if self.question else None
         state["curve"].append({"phase": phase, "step": state["step"], "loss": None if np.isnan(loss) else loss, "ndcg": ndcg_here})
         self.checkpoint.save(phase, parameters, optimizer, state)
+        self.on_check(state["curve"][-1])
 
     def _refresh(self) -> None:
         self.pooled = torch.from_numpy(self.model.encoder.encode(self.inputs, self.progress))
