@@ -24,7 +24,7 @@ from scipy import linalg, sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.positions import Positions, read
-from recsys import candidates, config, features, ranker, text
+from recsys import candidates, config, config_file, features, ranker, text
 from recsys.blocks import Floats, History, top_k
 from recsys.config import Text
 from recsys.evaluate.intervals import Figure, compare
@@ -245,7 +245,7 @@ def settings() -> config.Config:
     """The defaults, on the clock of positions."""
     columns = {"item_id": "item_id", "title": "text"}, {name: name for name in ("user_id", "item_id", "event_type", "event_time")}
     tables = {name: {"path": "-", "columns": of} for name, of in zip(("items", "events"), columns, strict=True)}
-    return config.parse(tables | {"candidates": CANDIDATES}, "leave-one-out")
+    return config_file.parse(tables | {"candidates": CANDIDATES}, "leave-one-out")
 
 
 def quiet(*_: object) -> None:

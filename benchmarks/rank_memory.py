@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys import config
+from recsys import config_file
 from recsys.artefacts import Home, Run, draft
 from recsys.pipeline.job import Display, Job, peak_memory_mb, utc_now
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measure(path: Path, times: int, scratch: Path) -> dict[str, float]:
-    home = Home((path.resolve().parent / config.load(path).project.folder).resolve())
+    home = Home((path.resolve().parent / config_file.load(path).project.folder).resolve())
     tables = home.tables(home.load().manifest["tables"])
     folder = replicate(tables, times, scratch / f"x{times}")
     command = [sys.executable, "-m", "benchmarks.rank_memory", "--config", str(path), "--tables", str(folder)]
@@ -59,7 +59,7 @@ def one_night(path: Path, folder: Path) -> dict[str, float]:
     from recsys import timeline
     from recsys.pipeline import nightly
 
-    made = config.load(path)
+    made = config_file.load(path)
     with Display() as display, tempfile.TemporaryDirectory() as out:
         job = Job(made, path.resolve().parent, utc_now(), display)
         run = job.home.load()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from recsys import config
+from recsys import config_file
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError, ConfigError
 
@@ -42,8 +42,8 @@ class Project:
 def project() -> Project:
     """The project whose recsys.toml was named after `--`, or found upwards from here; where there is none, the page says so and stops."""
     try:
-        path = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else config.find(Path.cwd())
-        settings = config.load(path)
+        path = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else config_file.find(Path.cwd())
+        settings = config_file.load(path)
     except ConfigError as error:
         st.error(str(error))
         st.stop()

@@ -152,6 +152,29 @@ def report(run_id: str | None, config_path: Path | None, how: str) -> None:
 
 @main.command()
 @CONFIG
+@click.option("--trials", type=click.IntRange(1, 10_000), help="Trials of each of the two. Default: search.trials of the config.")
+@click.option("--minutes", type=click.FloatRange(0), help="Most minutes; 0: no limit. Default: search.minutes of the config.")
+def search(config_path: Path | None, trials: int | None, minutes: float | None) -> None:
+    """Search settings of the text model and of the ranker by seeded trials, unpromising ones stopped early, the test window unseen.
+
+    The last line of stdout is the file with the best settings alone. A search that was cut short goes on where it was.
+
+    \b
+    Example:  recsys search --trials 30 --minutes 120
+    """
+    from recsys import report
+    from recsys.pipeline.search import search as run
+
+    with _job(config_path) as job:
+        asked = {name: value for name, value in (("trials", trials), ("minutes", minutes)) if value is not None}
+        job.config = job.config.model_copy(update={"search": job.config.search.model_copy(update=asked)})
+        found = run(job)
+    click.echo(report.search_text(found))
+    click.echo(found.path)
+
+
+@main.command()
+@CONFIG
 @click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port on this machine's loopback address.")
 def dashboard(config_path: Path | None, port: int) -> None:
     """Open the Streamlit dashboard over what was published and measured.
@@ -161,10 +184,10 @@ def dashboard(config_path: Path | None, port: int) -> None:
     """
     import subprocess
 
-    from recsys import config
+    from recsys import config_file
 
-    path = config_path or config.find(Path.cwd())
-    config.load(path)
+    path = config_path or config_file.find(Path.cwd())
+    config_file.load(path)
     app = Path(__file__).parents[1] / "dashboards" / "app.py"
     command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(port), "--server.address", "127.0.0.1"]
     sys.exit(subprocess.call([*command, "--browser.gatherUsageStats", "false", "--", str(path.resolve())]))
@@ -172,9 +195,9 @@ def dashboard(config_path: Path | None, port: int) -> None:
 
 @contextmanager
 def _job(config_path: Path | None) -> Iterator[Job]:
-    from recsys import config, face
+    from recsys import config_file, face
 
-    with face.job(config_path or config.find(Path.cwd())) as job:
+    with face.job(config_path or config_file.find(Path.cwd())) as job:
         yield job
 
 

@@ -1,18 +1,14 @@
 """Every knob of the house, by stage, in pipeline order. Frozen and closed: an unknown key is an error that names the nearest one."""
 
-import difflib
 import hashlib
 import json
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from recsys.errors import ConfigError
+from recsys import space
+from recsys.errors import nearest
 from recsys.schema import EVENT_TYPES, EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS
-
-FILE_NAME = "recsys.toml"
 
 Task = Literal["all", "new"]
 TASKS: tuple[str, ...] = get_args(Task)
@@ -224,6 +220,33 @@ class Tracking(Section):
     uri: str = Field("", description="tracking server; empty: an SQLite file in the project's folder")
 
 
+class Search(Section):
+    """Trials of settings: what `recsys search` tries."""
+
+    trials: int = Field(20, ge=1, le=10_000, description="trials of the text model, and as many of the ranker")
+    minutes: float = Field(0, ge=0, le=10**6, description="most minutes, half of them for the text model; 0: no limit")
+    text: space.Space = Field(
+        {"learning_rate": (1e-5, 1e-3), "tower_learning_rate": (1e-4, 1e-2), "positives": (1, 8), "history": (10, 100)},
+        description="setting of [text] = its range or its choices; {}: not searched",
+    )
+    ranker: space.Space = Field(
+        {"learning_rate": (0.01, 0.2), "leaves": (7, 127), "min_rows_leaf": (10, 500), "feature_share": (0.3, 1.0)},
+        description="setting of [ranker] = its range or its choices; {}: not searched",
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _text_space(cls, given: space.Space) -> space.Space:
+        # Other days would ask the trials another question.
+        return space.checked("search.text", Text, given, ("valid_days",))
+
+    @field_validator("ranker")
+    @classmethod
+    def _ranker_space(cls, given: space.Space) -> space.Space:
+        # All trials are fitted on the same rows, and judged by the same gains.
+        return space.checked("search.ranker", Ranker, given, ("keep_unchosen", "label_gain", "monotone"))
+
+
 class Config(Section):
     """The whole of recsys.toml, in pipeline order."""
 
@@ -237,6 +260,7 @@ class Config(Section):
     rank: Rank = Rank()
     evaluate: Evaluate = Evaluate()
     tracking: Tracking = Tracking()
+    search: Search = Search()
 
     @model_validator(mode="after")
     def _joins(self) -> "Config":
@@ -298,93 +322,3 @@ def _type_faults(types: dict[str, EventType]) -> list[str]:
         if event_type.short_below and name != "click":
             faults.append(f"events.types.{name}.short_below: only a click can be a short view; set events.types.click.short_below")
     return faults
-
-
-def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """` (did you mean 'x'?)`, or the legal words when none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-def parse(values: dict[str, Any], where: str) -> Config:
-    """A Config out of nested dicts. Raises ConfigError listing every fault at once, each with its place."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        faults = [line for fault in error.errors() for line in _fault_lines(dict(fault))]
-        raise ConfigError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(f"  {line}" for line in faults)) from None
-
-
-def _fault_lines(fault: dict[str, Any]) -> list[str]:
-    place, kind = ".".join(str(part) for part in fault["loc"]), fault["type"]
-    if kind == "extra_forbidden":
-        return [f"{place}: no such key{nearest(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"]
-    if kind == "missing":
-        return [f"{place}: is missing and has no default"]
-    if kind == "value_error":
-        return str(fault["ctx"]["error"]).split("\n")
-    return [f"{place}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}"]
-
-
-def _keys_at(place: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in place:
-        if part not in model.model_fields:
-            model = EventType
-            continue
-        found = model.model_fields[part].annotation
-        model = found if isinstance(found, type) and issubclass(found, BaseModel) else EventType
-    return list(model.model_fields)
-
-
-def load(path: Path) -> Config:
-    """Read and check a recsys.toml. Raises ConfigError when it is absent, not TOML, or wrong."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Name one with --config, or make a shop to look at with `recsys demo`.") from None
-    except OSError as error:
-        fault = (error.strerror or str(error)).lower()
-        raise ConfigError(f"{path}: cannot be read: {fault}. Name a file that this user may read with --config.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}. Mend the line named.") from None
-    return parse(values, str(path))
-
-
-def find(start: Path) -> Path:
-    """The recsys.toml in `start` or the nearest folder above it. Raises ConfigError when there is none."""
-    for folder in [start, *start.parents]:
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
-    raise ConfigError(f"no {FILE_NAME} in {start} or above it. Name one with --config, or make a shop to look at with `recsys demo`.")
-
-
-def describe() -> list[tuple[str, str, str, str]]:
-    """Every field as (key, default, range, meaning), in pipeline order."""
-    rows = []
-    for section, field in Config.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Section)
-        rows += [(f"{section}.{name}", _default(f), _range(f), f.description or "") for name, f in model.model_fields.items()]
-        if section == "events":
-            rows += [(f"events.types.X.{n}", _default(f), _range(f), f.description or "") for n, f in EventType.model_fields.items()]
-    return rows
-
-
-def _default(field: Any) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, dict) and value:
-        return "see below"
-    return json.dumps(value if not isinstance(value, tuple) else list(value))
-
-
-def _range(field: Any) -> str:
-    choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
-    if choices:
-        return " or ".join(str(c) for c in choices)
-    marks = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
-    bounds = [(type(bound).__name__, bound) for bound in field.metadata]
-    return ", ".join(f"{marks[name]} {getattr(bound, name.lower())}" for name, bound in bounds if name in marks)

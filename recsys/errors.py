@@ -12,6 +12,8 @@ RecsysError
 └── CheckError        `recsys check` found a FAIL (exit 1; all others exit 2)
 """
 
+import difflib
+
 
 class RecsysError(Exception):
     """Base of every error meant for the user: one message, no traceback."""
@@ -55,3 +57,9 @@ class CheckError(RecsysError):
     """A named check failed."""
 
     exit_code = 1
+
+
+def nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """` (did you mean 'x'?)`, or the legal words when none is near."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from recsys import config
+from recsys import config_file
 from recsys.artefacts import Run
 from recsys.pipeline.job import Display, Job, utc_now
 
@@ -48,4 +48,4 @@ def job(path: Path) -> Iterator[Job]:
     """A command's surroundings over a recsys.toml, with progress on stderr."""
     resolved = path.resolve()
     with Display() as display:
-        yield Job(config.load(resolved), resolved.parent, utc_now(), display)
+        yield Job(config_file.load(resolved), resolved.parent, utc_now(), display)

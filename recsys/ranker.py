@@ -1,5 +1,6 @@
 """LightGBM LambdaMART over ranker rows (Burges 2010; Ke et al. 2017): groups checked, deterministic, saved as LightGBM text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys import config
-from recsys.errors import ArtefactError, ConfigError, TableError
+from recsys.errors import ArtefactError, ConfigError, TableError, nearest
 
 CATEGORICAL = ("item_category",)
 """Features that are codes, not amounts: LightGBM splits them natively by sets of codes."""
@@ -98,19 +99,23 @@ def fit(
     seed: int,
     threads: int,
     n_trees: int | None = None,
+    on_tree: Callable[[int, float], None] | None = None,
 ) -> Ranker:
     """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
 
+    `on_tree` hears, after each tree, of their number and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
     Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
     """
     unknown = sorted(set(settings.monotone) - set(features))
     if unknown and valid is not None and "text_score" in features:
-        raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{config.nearest(unknown[0], features)}")
+        raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{nearest(unknown[0], features)}")
     train = _dataset(rows, features)
     curve: dict[str, Any] = {}
     callbacks = [lgb.record_evaluation(curve)] if valid else []
     if valid:
         callbacks.append(lgb.early_stopping(settings.early_stopping, verbose=False))
+    if on_tree:
+        callbacks.append(lambda state: on_tree(state.iteration + 1, state.evaluation_result_list[0][2]))
     booster = lgb.train(
         _parameters(features, settings, gains, seed, threads),
         train,

@@ -3,6 +3,8 @@
 Everything goes through a client with its own address, so neither the caller's active MLflow run nor the working directory is touched.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import math
@@ -11,7 +13,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,7 +50,7 @@ class Tracker(Protocol):
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         """Metrics at a step; `ndcg@10` is written as `ndcg_at_10`. One that is not finite is left out, with a warning."""
 
-    def figure(self, name: str, figure: "Figure") -> None:
+    def figure(self, name: str, figure: Figure) -> None:
         """A figure, as `figures/<name>.png`."""
 
     def record(self, name: str, content: dict[str, Any]) -> None:
@@ -60,6 +62,9 @@ class Tracker(Protocol):
     def ranker(self, booster: object) -> None:
         """The LightGBM booster, in MLflow's own layout (its text, no pickle), as the logged model `ranker`."""
 
+    def nested(self, name: str, stopped_by: type[Exception]) -> AbstractContextManager[Tracker]:
+        """A tracker of a run below this one: FINISHED, KILLED where the body raises `stopped_by` or is interrupted, else FAILED."""
+
 
 class NoTracker:
     """Writes nothing."""
@@ -70,7 +75,7 @@ class NoTracker:
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         """Nothing."""
 
-    def figure(self, name: str, figure: "Figure") -> None:
+    def figure(self, name: str, figure: Figure) -> None:
         """Nothing."""
 
     def record(self, name: str, content: dict[str, Any]) -> None:
@@ -81,6 +86,10 @@ class NoTracker:
 
     def ranker(self, booster: object) -> None:
         """Nothing."""
+
+    def nested(self, name: str, stopped_by: type[Exception]) -> AbstractContextManager[Tracker]:
+        """Another that writes nothing."""
+        return nullcontext(NoTracker())
 
 
 class MlflowTracker:
@@ -123,7 +132,7 @@ class MlflowTracker:
         for start in range(0, len(entries), METRICS_PER_BATCH):
             self._call("metrics", "log_batch", metrics=entries[start : start + METRICS_PER_BATCH])
 
-    def figure(self, name: str, figure: "Figure") -> None:
+    def figure(self, name: str, figure: Figure) -> None:
         """A figure, as `figures/<name>.png`."""
         self._call(f"figure {name}", "log_figure", figure=figure, artifact_file=f"figures/{name}.png")
 
@@ -164,6 +173,27 @@ class MlflowTracker:
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(self._run_id, [LoggedModelOutput(model.model_id, step=0)])
 
+    @contextmanager
+    def nested(self, name: str, stopped_by: type[Exception]) -> Iterator[Tracker]:
+        """A run of MLflow whose parent is this one. What loses the store below loses it here."""
+        below = None if self._is_lost else self._create_below(name)
+        if below is None:
+            yield NoTracker()
+            return
+        try:
+            with _finished(below, stopped_by):
+                yield below
+        finally:
+            self._is_lost = below._is_lost
+
+    def _create_below(self, name: str) -> MlflowTracker | None:
+        tags = {"recsys.run_id": name, "mlflow.parentRunId": self._run_id}
+        below = []
+        with self._told(f"run {name}"):
+            run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+            below.append(MlflowTracker(self._client, self._experiment_id, run.info.run_id))
+        return below[0] if below else None
+
     def finish(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
         self._call("end of the run", "set_terminated", status=status)
@@ -190,12 +220,19 @@ def track(tracking: Tracking, home: Path, experiment: str, run_name: str) -> Ite
         if tracker is None:
             yield NoTracker()
             return
-        try:
+        with _finished(tracker):
             yield tracker
-        except BaseException as error:
-            tracker.finish("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        tracker.finish("FINISHED")
+
+
+@contextmanager
+def _finished(tracker: MlflowTracker, stopped_by: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """End the run as the body ends."""
+    try:
+        yield
+    except BaseException as error:
+        tracker.finish("FAILED" if isinstance(error, Exception) and not isinstance(error, stopped_by) else "KILLED")
+        raise
+    tracker.finish("FINISHED")
 
 
 def _begin(uri: str, home: Path, experiment: str, run_name: str) -> MlflowTracker | None:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from worlds import SMALL, config, settings, write_world
 
-from recsys.config import Config, EventType, describe, find, load, parse
+from recsys.config import Config, EventType
+from recsys.config_file import describe, find, load, parse
 from recsys.errors import ConfigError
 
 NEEDED = {
@@ -55,6 +56,13 @@ def test_all_faults_come_at_once() -> None:
         ("events.types.purchas", {}, "events.types.purchas: not an event type; did you mean 'purchase'?"),
         ("items.columns.titel", "name", "items.columns.titel: no such column of ours; did you mean 'title'?"),
         ("events.columns.when", "t", "events.columns.when: no such column of ours"),
+        (
+            "search.text",
+            {"lerning_rate": [1e-5, 1e-3]},
+            "search.text.lerning_rate: no such setting to search; did you mean 'learning_rate'?",
+        ),
+        ("search.text", {"valid_days": [7, 14]}, "search.text.valid_days: no such setting to search"),
+        ("search.ranker", {"leafs": [7, 63]}, "search.ranker.leafs: no such setting to search; did you mean 'leaves'?"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(key: str, value: object, told: str) -> None:
@@ -71,6 +79,11 @@ def test_an_unknown_key_names_the_nearest_known_one(key: str, value: object, tol
         ("project.task", "both", "'all' or 'new', not 'both'"),
         ("ranker.monotone", {"fusion": 2}, "ranker.monotone.fusion"),
         ("project.name", "../x", "project.name"),
+        ("search.text", {"steps": [-1, 9]}, "search.text.steps: input should be greater than or equal to 0, not -1"),
+        ("search.text", {"pooling": ["mean", "max"]}, "search.text.pooling: input should be 'mean' or 'cls', not 'max'"),
+        ("search.ranker", {"leaves": [7.5, 63]}, "search.ranker.leaves: input should be a valid integer"),
+        ("search.ranker", {"leaves": [63, 7]}, "whose low end is above its high end; give [low, high]"),
+        ("search.ranker", {"leaves": [63]}, "search.ranker.leaves: is [63]; give [low, high], or two or more different choices"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_range(key: str, value: object, told: str) -> None:
@@ -104,6 +117,13 @@ def test_label_gains_reach_the_highest_label() -> None:
 
 def test_something_must_be_able_to_be_relevant() -> None:
     assert "evaluate.relevant_from: no event type has so high a label" in message(("evaluate.relevant_from", 4))
+
+
+def test_a_range_to_search_is_read_as_its_setting_is() -> None:
+    made = config({"search": {"ranker": {"feature_share": [0.5, 1], "leaves": [7, 63.0]}}})
+    assert made.search.ranker == {"feature_share": (0.5, 1.0), "leaves": (7, 63)}
+    assert isinstance(made.search.ranker["feature_share"][1], float)
+    assert isinstance(made.search.ranker["leaves"][1], int)
 
 
 def test_describe_covers_every_field_with_a_meaning() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import config
+from recsys import config_file
 from recsys.demo import oracle_share, true_interest, visits, words, write_shop
 from recsys.demo.world import START, make_goods, make_people
 from recsys.errors import DataError
@@ -84,7 +84,7 @@ def test_a_shop_too_small_is_refused_by_every_size_at_once(tmp_path: Path) -> No
 
 
 def test_its_config_loads_maps_the_shops_words_and_never_names_the_truth(shop: Path, events: pl.DataFrame) -> None:
-    loaded = config.load(shop / "recsys.toml")
+    loaded = config_file.load(shop / "recsys.toml")
     words = {word for event_type in loaded.events.types.values() for word in event_type.names}
     assert words == set(visits.KINDS) >= set(events["event"])
     assert set(loaded.events.columns.values()) == set(events.columns)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from recsys import config
+from recsys import config_file
 from recsys.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
 def test_the_config_table_is_that_of_the_code() -> None:
     written = re.findall(r"^\| `([\w.]+)` \| (.+?) \| (.*?) \| (.+?) \|$", (ROOT / "docs" / "config.md").read_text(), flags=re.MULTILINE)
-    expected = [(key, default if default == "required" else f"`{default}`", *rest) for key, default, *rest in config.describe()]
+    expected = [(key, default if default == "required" else f"`{default}`", *rest) for key, default, *rest in config_file.describe()]
     assert written == [(k, d, r.replace("|", "\\|"), m) for k, d, r, m in expected]
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys.config import Config, load, parse
+from recsys.config import Config
+from recsys.config_file import load, parse
 from recsys.errors import SourceError, TableError
 from recsys.ingest import Tables, ingest
 from recsys.schema import EVENTS, ITEMS, REJECTS, check

@@ -11,7 +11,7 @@ import pytest
 import worlds
 from click.testing import CliRunner
 
-from recsys import config, face, ingest, ranker, schema, text
+from recsys import config, config_file, face, ingest, ranker, schema, text
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.cli import main
@@ -197,7 +197,7 @@ def windows_of(config_path: Path) -> list[tuple[str, int, int]]:
     """Each window after the text's: its name, and how many days before the end it begins and ends."""
     from recsys.timeline import evaluation_ledger
 
-    ledger = evaluation_ledger(worlds.START, worlds.END, config.load(config_path))
+    ledger = evaluation_ledger(worlds.START, worlds.END, config_file.load(config_path))
     return [(w.name, (worlds.END - w.start).days, (worlds.END - w.end).days) for w in ledger.windows[1:]]
 
 
@@ -276,7 +276,7 @@ def online_retail() -> tuple[pl.DataFrame, pl.DataFrame, config.Config]:
     if not (DATA / "online_retail").is_dir():
         pytest.skip("Online Retail is not in RECSYS_DATA")
     example = Path(__file__).parents[1] / "examples" / "online_retail.toml"
-    settings = config.load(example)
+    settings = config_file.load(example)
     file = str(DATA / "online_retail" / "online_retail.csv.gz")
     settings = settings.model_copy(
         update={"items": settings.items.model_copy(update={"path": file}), "events": settings.events.model_copy(update={"path": file})}

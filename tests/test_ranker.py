@@ -47,6 +47,18 @@ def test_it_learns_what_makes_items_good() -> None:
     assert next(iter(model.importance())) == "good"
 
 
+def test_each_tree_is_heard_of_with_its_figure_and_what_is_raised_there_passes() -> None:
+    heard: list[tuple[int, float]] = []
+    whole = fit(rows(), rows(30, seed=1), FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, figure: heard.append((n, figure)))
+    assert heard == list(enumerate(whole.curve, start=1))
+
+    def stop(n: int, figure: float) -> None:
+        raise KeyError(n)
+
+    with pytest.raises(KeyError, match="1"):
+        fit(rows(), rows(30, seed=1), FEATURES, SETTINGS, GAINS, 7, 1, on_tree=stop)
+
+
 def test_shuffled_rows_are_refused() -> None:
     whole = rows()
     order = np.random.default_rng(0).permutation(len(whole.label))

@@ -13,7 +13,7 @@ from recsys import face
 from recsys.blocks import Floats
 from recsys.errors import ModelError
 from recsys.pipeline.texts import fit_texts, load_texts, read_texts
-from recsys.pipeline.training import _world
+from recsys.pipeline.training import read_world
 from recsys.text import Encoder, Inputs, InterestModel, compared, distil, item_texts, student_layers, write_tiny_bert
 from recsys.text.distil import distance
 from recsys.text.tower import Tower
@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_names_the_items(teacher: Encoder, inputs: Inpu
 def test_with_distil_epochs_the_student_takes_the_tuned_encoders_place_and_both_are_judged(tmp_path: Path) -> None:
     world = checkerboard()
     with face.job(write_world(tmp_path, world.items, world.events, SETTINGS)) as job:
-        known = _world(job)
+        known = read_world(job)
         window = evaluation_ledger(known.start, known.end, job.config).text
         side, fitted = fit_texts(job, read_texts(job, known.catalogue), known.catalogue, known.events, window, None)
         side.model.save(tmp_path / "kept")

@@ -14,7 +14,8 @@ from worlds import items_table
 
 from recsys import face, ingest
 from recsys.blocks import Catalogue
-from recsys.config import TEMPLATE, parse
+from recsys.config import TEMPLATE
+from recsys.config_file import parse
 from recsys.errors import ConfigError
 from recsys.pipeline.nightly import config_of
 from recsys.pipeline.texts import read_texts

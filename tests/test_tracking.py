@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import lightgbm
@@ -18,15 +19,6 @@ from recsys.config import Tracking
 from recsys.tracking import MlflowTracker, NoTracker, Tracker, track
 
 RUN_ID = "20261124-031500-ab12cd"
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables made: making them takes seconds."""
-    home = tmp_path_factory.mktemp("store")
-    with track(Tracking(), home, "template", "template"):
-        pass
-    return home / "mlflow.db"
 
 
 @pytest.fixture
@@ -67,12 +59,19 @@ def write_everything(tracker: Tracker, booster: object) -> None:
     tracker.ranker(booster)
 
 
-def the_run(home: Path, experiment: str = "shop"):
+def the_run(home: Path):
+    from mlflow import MlflowClient
+
+    (run,) = runs_of(home)
+    return MlflowClient(f"sqlite:///{home / 'mlflow.db'}"), run
+
+
+def runs_of(home: Path, experiment: str = "shop"):
+    """Oldest first."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    return client, run
+    return client.search_runs([client.get_experiment_by_name(experiment).experiment_id], order_by=["attributes.start_time"])
 
 
 def test_what_is_tracked_is_read_back(home: Path, booster: lightgbm.Booster, capfd: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +111,8 @@ def test_no_tracker_takes_everything_and_writes_nothing(tmp_path: Path, booster:
     with track(Tracking(enabled=False), tmp_path / "home", "shop", RUN_ID) as tracker:
         assert isinstance(tracker, NoTracker)
         write_everything(tracker, booster)
+        with tracker.nested("below", ValueError) as below:
+            write_everything(below, booster)
     assert not (tmp_path / "home").exists()
 
 
@@ -120,6 +121,36 @@ def test_a_training_that_fails_is_said_so_and_its_error_passes(home: Path, error
     with pytest.raises(type(error)), track(Tracking(), home, "shop", RUN_ID):
         raise error
     assert the_run(home)[1].info.status == status
+
+
+class StoppedError(Exception):
+    """Not worth going on with."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (StoppedError(), "KILLED"), (KeyboardInterrupt(), "KILLED"), (ValueError("bad"), "FAILED")]
+)
+def test_a_nested_run_names_its_parent_and_ends_as_its_body_did(home: Path, error: BaseException | None, status: str) -> None:
+    with track(Tracking(), home, "shop", RUN_ID) as tracker:
+        with suppress(StoppedError, KeyboardInterrupt, ValueError), tracker.nested("one", StoppedError) as below:
+            below.metrics({"figure": 0.5})
+            if error is not None:
+                raise error
+        tracker.metrics({"best": 0.5})
+    parent, child = runs_of(home)
+    assert (parent.info.run_name, parent.info.status, parent.data.metrics) == (RUN_ID, "FINISHED", {"best": 0.5})
+    assert (child.info.run_name, child.info.status, child.data.metrics) == ("one", status, {"figure": 0.5})
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_a_store_lost_below_is_one_warning_and_lost_above_too(home: Path, booster: object, caplog) -> None:
+    with track(Tracking(), home, "shop", RUN_ID) as tracker:
+        (home / "mlflow.db").write_bytes(b"no database " * 1000)
+        for name in ("one", "two"):
+            with tracker.nested(name, StoppedError) as below:
+                write_everything(below, booster)
+        write_everything(tracker, booster)
+    assert len([record for record in caplog.records if record.name == "recsys.tracking"]) == 1
 
 
 def test_a_metric_that_is_no_number_is_left_out_by_name(home: Path, caplog: pytest.LogCaptureFixture) -> None:

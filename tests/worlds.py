@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from recsys.config import Config, parse
+from recsys.config import Config
+from recsys.config_file import parse
 from recsys.schema import EVENTS, ITEMS
 from recsys.text import item_texts
 from recsys.text.tiny import write_tiny_bert
@@ -167,6 +168,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rank": {"k": 5, "chunk_users": 16},
     "evaluate": {"bootstrap": 50},
     "tracking": {"enabled": False},
+    "search": {"trials": 2},
 }
 """Settings for 60 days of a small world."""
 

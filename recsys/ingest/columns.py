@@ -5,8 +5,8 @@ from functools import reduce
 
 import polars as pl
 
-from recsys.config import Events, Items, nearest
-from recsys.errors import SourceError
+from recsys.config import Events, Items
+from recsys.errors import SourceError, nearest
 from recsys.ingest.read import FILE, ROW
 from recsys.schema import ITEM_TEXTS, TIME, Column, Table
 

@@ -51,6 +51,16 @@ class Display:
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
+class Silent(Display):
+    """Shows nothing: of work that is one of many."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+
 @dataclass
 class Clock:
     """Seconds spent in each stage."""

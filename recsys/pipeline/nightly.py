@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys import config, ranker, rules, timeline
+from recsys import config, config_file, ranker, rules, timeline
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.errors import FutureError, SourceError
@@ -51,10 +51,10 @@ def publish(
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
-    made = config.parse(run.record("config"), f"config of run {run.run_id}")
+    made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
     both = made.model_copy(update={"project": tonight.project, "items": tonight.items, "rank": tonight.rank, "events": tonight.events})
-    return config.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
+    return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
 
 def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:

@@ -72,24 +72,7 @@ def fit_texts(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
 ) -> tuple[TextSide, text.Fitted]:
     """Fine-tune on a text window. Without `chosen`, its last `valid_days` choose the steps; with it, all of it is learned from."""
-    held_out = None if chosen else replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
-    until = held_out.start if held_out else window.end
-    history = everyones_history(events, catalogue, until, job.config)
-    question = _question(job, catalogue, events, held_out) if held_out else None
-    encoder = _encoder(job, texts.folder)
-    training = text.Training(
-        encoder,
-        texts.inputs,
-        texts.pooled,
-        texts.group,
-        history,
-        job.config.text,
-        job.config.project.seed,
-        question,
-        chosen,
-        text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, chosen)),
-        job.display.progress,
-    )
+    training = _training(job, texts, catalogue, events, window, chosen)
     model, fitted = training.run()
     if not fitted.curve:
         job.display.say("text: nothing to learn from: " + _nothing_to_learn(texts))
@@ -102,10 +85,43 @@ def fit_texts(
     training.checkpoint.clear()
     model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))), gain=chosen.gain if chosen else 0.0)
     side = _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
-    if question and model.blend:
-        fitted.gain = best_gain(side, history, catalogue, question, job.config.candidates)
+    if training.question and model.blend:
+        fitted.gain = best_gain(side, training.history, catalogue, training.question, job.config.candidates)
         side = replace(side, model=replace(model, gain=fitted.gain))
     return side, fitted
+
+
+def try_texts(
+    job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, on_check: text.OnCheck
+) -> text.Fitted:
+    """What `fit_texts` would choose, and its curve, with nothing kept on disk; `on_check` may raise to stop it."""
+    training = _training(job, texts, catalogue, events, window, None)
+    training.checkpoint, training.on_check = text.Checkpoint(None), on_check
+    training.config = training.config.model_copy(update={"blend_steps": 0})  # its gain follows that of the text it stands on
+    return training.run()[1]
+
+
+def _training(
+    job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
+) -> text.Training:
+    held_out = None if chosen else replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
+    until = held_out.start if held_out else window.end
+    history = everyones_history(events, catalogue, until, job.config)
+    question = _question(job, catalogue, events, held_out) if held_out else None
+    encoder = _encoder(job, texts.folder)
+    return text.Training(
+        encoder,
+        texts.inputs,
+        texts.pooled,
+        texts.group,
+        history,
+        job.config.text,
+        job.config.project.seed,
+        question,
+        chosen,
+        text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, chosen)),
+        job.display.progress,
+    )
 
 
 def best_gain(side: TextSide, history: History, catalogue: Catalogue, question: text.Question, config: Candidates) -> float:

@@ -48,7 +48,7 @@ class Models:
 def train(job: Job) -> Run:
     """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one."""
     job.home.sweep()
-    world = _world(job)
+    world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
         ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
@@ -65,7 +65,8 @@ def train(job: Job) -> Run:
     return run
 
 
-def _world(job: Job) -> World:
+def read_world(job: Job) -> World:
+    """The job's tables, ingested where they are not there yet."""
     tables = tables_of.tables(job)
     items, events = tables_of.read(tables)
     start, end = timeline.span(events)
@@ -89,17 +90,29 @@ def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: 
     """One fit on a ledger. With `chosen`, the refit: as many text steps and trees as the evaluation run chose."""
     with job.clock.stage("text"):
         side, fitted = fit_texts(job, texts, world.catalogue, world.events, ledger.text, chosen.fitted if chosen else None)
-    rows = _joined([_thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
-    _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
+    rows = fold_rows(job, world, side, ledger)
     if chosen:
         with job.clock.stage("ranker"):
             return Models(side, fitted, {"ranker": _refit_ranker(job, rows, chosen.rankers["ranker"], "ranker")}, ledger)
-    assert ledger.valid is not None
-    valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
-    _refuse_few(valid, "the valid window", "time.valid_days")
+    valid = valid_rows(job, world, side, ledger)
     with job.clock.stage("ranker"):
         whole = _joined([rows, _thinned(job, valid, len(ledger.folds))])
         return Models(side, fitted, {name: _choose_ranker(job, rows, valid, whole, name) for name in ("ranker_no_text", "ranker")}, ledger)
+
+
+def fold_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> "Part":
+    """The thinned rows of the ranker folds. Raises TooShortError where they are too few."""
+    rows = _joined([_thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
+    _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
+    return rows
+
+
+def valid_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> "Part":
+    """All rows of the valid window. Raises TooShortError where they are too few."""
+    assert ledger.valid is not None
+    valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
+    _refuse_few(valid, "the valid window", "time.valid_days")
+    return valid
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from recsys.report.frames import (
     windows_frame,
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
+from recsys.report.trials import search_text
 from recsys.report.words import checks_table, object_of, verdict_text
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "object_of",
     "paired_frame",
     "recall_frame",
+    "search_text",
     "seconds_frame",
     "slices_frame",
     "systems_frame",

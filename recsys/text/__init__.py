@@ -6,7 +6,7 @@ from recsys.text.encoder import Encoder, Inputs
 from recsys.text.model import InterestModel, mean_of_history
 from recsys.text.template import encoder_texts, item_texts, text_groups
 from recsys.text.tiny import write_tiny_bert
-from recsys.text.training import Fitted, Question, Training, check_ndcg
+from recsys.text.training import Fitted, OnCheck, Question, Training, check_ndcg
 from recsys.text.tuning import Way
 from recsys.text.weights import MINILM, find_encoder
 
@@ -18,6 +18,7 @@ __all__ = [
     "Fitted",
     "Inputs",
     "InterestModel",
+    "OnCheck",
     "Question",
     "Training",
     "Way",

@@ -36,6 +36,8 @@ from recsys.text.tower import Tower
 from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 State = dict[str, Any]
+OnCheck = Callable[[dict[str, Any]], None]
+"""Hears of each check, as a row of the learning curve; what it raises ends the training and passes."""
 
 CHECK_STEPS = 50
 TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 1.0}
@@ -67,8 +69,8 @@ class Fitted:
     warm_steps: int = 0
     steps: int = 0
     blend_steps: int = 0
-    gain: float = 0.0
     curve: list[dict[str, Any]] = field(default_factory=list)
+    gain: float = 0.0
     stopped: str = ""
     distilled: Distilled | None = None
 
@@ -106,6 +108,7 @@ class Training:
         self.warm = np.unique(history.item_index[history.is_liked & (history.weight > 0)]).astype(np.int64)
         self.id_row = np.full(len(text_group), -1)
         self.result = Fitted()
+        self.on_check: OnCheck = lambda row: None
         with torch.no_grad():
             start = torch.nn.functional.normalize(self.bank.vectors, dim=-1)[torch.from_numpy(self.has_text)]
             if len(start):
@@ -288,6 +291,7 @@ class Training:
         ndcg_here = figure if self.question else None
         state["curve"].append({"phase": phase, "step": state["step"], "loss": None if np.isnan(loss) else loss, "ndcg": ndcg_here})
         self.checkpoint.save(phase, parameters | self._waiting(phase), optimizer, state)
+        self.on_check(state["curve"][-1])
 
     def _validate(self, blended: bool) -> float:
         assert self.question is not None
