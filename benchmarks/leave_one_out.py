@@ -48,6 +48,12 @@ RANKER_USERS = 6000
 CANDIDATES = {"half_life_days": 2.0, "popularity_half_life_days": 1000.0, "covisitation_days": 3.0}
 """A day of this clock is one item of the history."""
 
+TEXT = {
+    **{"tune": "full", "warm_steps": 300, "steps": 24, "push_steps": 16, "push_items": 1536, "check_steps": 8, "blend_steps": 900},
+    **{"queries": 512, "positives": 1, "history": 20, "learning_rate": 5e-5, "patience": 6},
+}
+"""The text model's settings, for any folder: steps are of a size for ten thousand items and a hundred thousand events."""
+
 Scores = Callable[[int, int], Floats]
 """Scores (stop - start, n_items) of the users from start to stop."""
 
@@ -367,7 +373,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--keep-seen", action="store_true", help="seen items stay in the lists")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--text", default="{}", help="changes to the [text] section, as JSON")
+    parser.add_argument("--text", default="{}", help="other settings of [text], as JSON")
     given = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     positions = read(given.folder)
@@ -375,7 +381,7 @@ def main() -> None:
     print(f"{len(positions.users()):,} users, {world.n_items:,} items, {positions.events.height:,} events")
     untrained(world)
     begun = time.perf_counter()
-    catalogue = encoded(world, Text(**json.loads(given.text)))
+    catalogue = encoded(world, Text(**TEXT | json.loads(given.text)))
     by_text(world, catalogue, time.perf_counter() - begun)
     report(world, given.json)
 

@@ -23,7 +23,7 @@ WORLD = worlds.checkerboard()._replace(items=pl.concat([worlds.checkerboard().it
 
 HOPELESS = 1e-9
 CHANGES: dict[str, dict[str, Any]] = {
-    "text": {"warm_steps": 30, "steps": 4, "check_steps": 2},
+    "text": {"warm_steps": 30, "steps": 4, "check_steps": 2, "tower_learning_rate": 1e-3},
     "ranker": {"trees": 20},
     "search": {
         "trials": 4,

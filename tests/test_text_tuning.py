@@ -1,6 +1,7 @@
 """Each way to fine-tune an encoder: it learns, is kept, resumed and refused as promised; precision, recomputation, memory that runs out."""
 
 import builtins
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -263,7 +264,8 @@ def test_a_way_that_the_encoder_does_not_support_is_refused_by_its_type(tune: An
     from transformers import AutoConfig, AutoModel
 
     shape = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16} if kind == "xlnet" else {"hidden_size": 24, "num_hidden_layers": 1}
-    model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=30, **shape))
+    with torch.device("meta"):  # no weights are needed to refuse
+        model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=30, **shape))
     with pytest.raises(ModelError, match=message):
         adapter(model, Way(tune), 10)
 
@@ -428,3 +430,25 @@ def test_a_checkpoint_of_another_way_is_refused_by_the_name_that_does_not_fit(fo
     made = encoder(folder, "lora", lora_rank=2)
     with pytest.raises(ModelError, match=r"lora_A\.default\.weight is \(4, 32\), not \(2, 32\) and \d+ more"):
         training(folder, "lora", tmp_path / "kept", made=made).run()
+
+
+def test_the_docs_count_the_trained_parameters_of_minilm_rightly() -> None:
+    from transformers import BertConfig, BertModel
+
+    rows = re.findall(r'^\| `"(\w+)"` \| ([\d,]+)', (Path(__file__).parents[1] / "docs" / "config.md").read_text(), flags=re.MULTILINE)
+    written = {tune: int(n.replace(",", "")) for tune, n in rows}
+
+    def minilm() -> Any:
+        with torch.device("meta"):  # shapes alone
+            return BertModel(BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536))
+
+    def size(parameters: Any) -> int:
+        return sum(p.numel() for p in parameters)
+
+    plain = minilm()
+    counted = {
+        "none": 0,
+        "full": size(plain.parameters()) - size(plain.pooler.parameters()),
+        "layers": size(plain.encoder.layer[-2:].parameters()),
+    }
+    assert written == counted | {tune: size(adapter(minilm(), Way(tune), 60).named_parameters().values()) for tune in ADAPTERS}

@@ -110,6 +110,9 @@ class AdaLora(Lora):
 
     def __init__(self, model: Any, way: Way, total_steps: int) -> None:
         super().__init__(model, way, total_steps)
+        for name, p in model.named_parameters():
+            if ".ranknum." in name:  # a count: peft makes it trainable when it moves it to another device
+                p.requires_grad_(False)
         self._running: dict[str, Tensor] = {}
         for name, p in self.named_parameters().items():
             self._running |= {f"sensitivity.{name}": torch.zeros_like(p), f"uncertainty.{name}": torch.zeros_like(p)}
