@@ -23,8 +23,8 @@ WORLD = worlds.checkerboard()._replace(items=pl.concat([worlds.checkerboard().it
 
 HOPELESS = 1e-9
 CHANGES: dict[str, dict[str, Any]] = {
-    "text": {"warm_steps": 30, "steps": 4, "check_steps": 2, "tower_learning_rate": 1e-3},
-    "ranker": {"trees": 20},
+    "text": {"warm_steps": 30, "steps": 4, "check_steps": 2},
+    "ranker": {"trees": 20, "leaves": 2, "feature_share": 0.05},
     "search": {
         "trials": 4,
         "text": {"tower_learning_rate": [1e-2, HOPELESS, 2 * HOPELESS], "learning_rate": [1e-4, 1e-3]},
