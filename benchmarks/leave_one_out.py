@@ -49,8 +49,18 @@ CANDIDATES = {"half_life_days": 2.0, "popularity_half_life_days": 1000.0, "covis
 """A day of this clock is one item of the history."""
 
 TEXT = {
-    "tune": "full", "warm_steps": 300, "steps": 24, "push_steps": 16, "push_items": 1536, "check_steps": 8, "blend_steps": 900,
-    "queries": 512, "positives": 1, "history": 20, "learning_rate": 5e-5, "patience": 6,
+    "tune": "full",
+    "warm_steps": 300,
+    "steps": 24,
+    "push_steps": 16,
+    "push_items": 1536,
+    "check_steps": 8,
+    "blend_steps": 900,
+    "queries": 512,
+    "positives": 1,
+    "history": 20,
+    "learning_rate": 5e-5,
+    "patience": 6,
 }
 """The text model's settings, for any folder: steps are of a size for ten thousand items and a hundred thousand events."""
 

@@ -1,7 +1,7 @@
 """MovieLens ratings as a folder for the leave-one-out benchmark: what each user rated 4 or higher, in order, and the films' texts.
 
-    python -m benchmarks.movies_export ../shared/data/movies /tmp/movies
-    python -m benchmarks.leave_one_out /tmp/movies
+python -m benchmarks.movies_export ../shared/data/movies /tmp/movies
+python -m benchmarks.leave_one_out /tmp/movies
 """
 
 import argparse
