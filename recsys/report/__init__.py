@@ -13,7 +13,7 @@ from recsys.report.frames import (
     windows_frame,
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
-from recsys.report.words import checks_table, object_of, verdict_text
+from recsys.report.words import checks_table, object_of, suggestions_text, verdict_text
 
 __all__ = [
     "checks_table",
@@ -27,6 +27,7 @@ __all__ = [
     "recall_frame",
     "seconds_frame",
     "slices_frame",
+    "suggestions_text",
     "systems_frame",
     "tasks_of",
     "tonight_of",
