@@ -2,9 +2,10 @@
 
 The Python face, imported lazily so that `import recsys` costs nothing:
 
-    from recsys import train, rank, load_run
+    from recsys import train, rank, suggest, load_run
     run = train("recsys.toml")               # a recsys.artefacts.Run: run_id, table(name), record(name)
     folder = rank("recsys.toml", k=10)       # the published folder
+    items = suggest("recsys.toml", "wooden toys for a two-year-old")   # a polars frame: rank, item_id, title, score
     report = load_run("recsys.toml").record("report")
 """
 
@@ -13,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsys.face import load_run, rank, train
+    from recsys.face import load_run, rank, suggest, train
 
-__all__ = ["load_run", "rank", "train"]
+__all__ = ["load_run", "rank", "suggest", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -132,6 +132,28 @@ def rank(
 
 
 @main.command()
+@click.argument("sentence")
+@CONFIG
+@click.option("--k", type=click.IntRange(1, 10000), help="Places of the list. Default: rank.k of the config.")
+@click.option("--run", "run_id", help="The run whose text model reads. Default: the current one.")
+@click.option("--as-of", help="Items that may be shown at this moment (ISO, UTC unless it says otherwise). Default: as in rank.")
+def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str | None, as_of: str | None) -> None:
+    """List the items that fit a SENTENCE in which somebody without a history says what interests them. An empty one: a newcomer's list.
+
+    The score is the text's interest score; only the order of the items means something.
+
+    \b
+    Example:  recsys suggest "wooden toys for a two-year-old" --k 10
+    """
+    from recsys import report
+    from recsys.pipeline.suggesting import suggest as run
+
+    with _job(config_path) as job:
+        found = run(job, sentence, k, run_id, _moment(as_of))
+    click.echo(report.suggestions_text(found))
+
+
+@main.command()
 @click.argument("run_id", required=False)
 @CONFIG
 @click.option(

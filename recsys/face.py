@@ -1,9 +1,11 @@
-"""The Python face: what the commands do, as three functions. Torch and LightGBM are imported inside them."""
+"""The Python face: what the commands do, as four functions. Torch and LightGBM are imported inside them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
 
 from recsys import config_file
 from recsys.artefacts import Run
@@ -29,12 +31,26 @@ def rank(
 ) -> Path:
     """`recsys rank`: publish the lists of all users, or of those in the file `users`; returns the published folder.
 
-    `as_of` None: the midnight after the last event. Raises RecsysError as the command would print it.
+    `as_of` None: the midnight after the last event; without a zone it is UTC. Raises RecsysError as the command would print it.
     """
     from recsys.pipeline import nightly
 
     with job(Path(config_path)) as one:
-        return nightly.rank(one, run_id, as_of, Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
+        return nightly.rank(one, run_id, _utc(as_of), Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
+
+
+def suggest(
+    config_path: str | Path, sentence: str, k: int | None = None, run_id: str | None = None, as_of: datetime | None = None
+) -> pl.DataFrame:
+    """`recsys suggest`: rank, item_id, title, score of the `k` eligible items that fit a sentence of declared interest, best first.
+
+    k None: `rank.k` of the config; `as_of` None: the midnight after the last event; without a zone it is UTC.
+    Raises RecsysError as the command would print it.
+    """
+    from recsys.pipeline import suggesting
+
+    with job(Path(config_path)) as one:
+        return suggesting.suggest(one, sentence, k, run_id, _utc(as_of))
 
 
 def load_run(config_path: str | Path, run_id: str | None = None) -> Run:
@@ -49,3 +65,7 @@ def job(path: Path) -> Iterator[Job]:
     resolved = path.resolve()
     with Display() as display:
         yield Job(config_file.load(resolved), resolved.parent, utc_now(), display)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and not moment.tzinfo else moment

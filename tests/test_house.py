@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["train", "rank", "load_run"])
+@pytest.mark.parametrize("name", ["train", "rank", "suggest", "load_run"])
 def test_the_python_face_is_lazy_and_documented(name: str) -> None:
     import recsys
 

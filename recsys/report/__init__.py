@@ -14,7 +14,7 @@ from recsys.report.frames import (
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
 from recsys.report.trials import search_text
-from recsys.report.words import checks_table, object_of, verdict_text
+from recsys.report.words import checks_table, object_of, suggestions_text, verdict_text
 
 __all__ = [
     "checks_table",
@@ -29,6 +29,7 @@ __all__ = [
     "search_text",
     "seconds_frame",
     "slices_frame",
+    "suggestions_text",
     "systems_frame",
     "tasks_of",
     "tonight_of",

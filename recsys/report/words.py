@@ -1,4 +1,4 @@
-"""What `recsys train`, `recsys report` and `recsys check` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
+"""What `recsys train`, `report`, `check` and `suggest` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +9,8 @@ from recsys.report import rows
 from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from recsys.ingest.checks import CheckResult
 
 WIDTH = 110
@@ -43,6 +45,15 @@ def checks_table(results: "Iterable[CheckResult]") -> str:
         lines += [f"{'':<{name_width + count_width + 8}}  e.g. {example}" for example in result.examples]
     told = {status: sum(result.status == status for result in found) for status in ("PASS", "WARN", "FAIL")}
     return "\n".join([*lines, "", ", ".join(f"{count} {status}" for status, count in told.items())])
+
+
+def suggestions_text(found: "pl.DataFrame") -> str:
+    """The list of `recsys suggest`: rank, item_id, title on one line (`-` where it is empty), score."""
+    cells = [
+        [str(row["rank"]), row["item_id"], " ".join(row["title"].split()) or MISSING, figure(row["score"])]
+        for row in found.iter_rows(named=True)
+    ]
+    return aligned(("rank", "item_id", "title", "score"), cells, n_left=3)
 
 
 def aligned(header: Sequence[str], body: Iterable[Sequence[str]], n_left: int = 1) -> str:

@@ -11,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy import sparse
 
 from recsys.blocks import Bools, Floats, History
 from recsys.config import Text
-from recsys.errors import ModelError
-from recsys.text.encoder import Encoder
-from recsys.text.past import whole_past
+from recsys.errors import DataError, ModelError
+from recsys.schema import EVENT_TYPES
+from recsys.text.encoder import Encoder, Inputs
+from recsys.text.past import Past, whole_past
+from recsys.text.template import item_texts
 from recsys.text.tower import Tower
 from recsys.text.tuning import Way
 
@@ -74,6 +77,24 @@ class InterestModel:
                 parts.append(tower.users(vectors[torch.from_numpy(part.item)], part, torch.from_numpy(part.older @ item_vectors)))
         return torch.cat(parts).numpy()
 
+    def declared(self, sentences: list[str]) -> Floats:
+        """Unit vectors (n, interests, dim) float32 of users of whom only a sentence of interest is known: it counts as a liked item's text.
+
+        A sentence that the encoder cannot read (`readable`) is the newcomer. Raises DataError when one is no Unicode text.
+        """
+        inputs = self._sentences(sentences)
+        pooled = self.encoder.encode(inputs, lambda *_: None)
+        vectors = self.item_vectors(pooled, self._known(inputs))
+        with torch.inference_mode():
+            users: Floats = self.tower.users(
+                torch.from_numpy(vectors[:, None]), _one_like(len(vectors)), torch.zeros(vectors.shape)
+            ).numpy()
+        return users
+
+    def readable(self, sentences: list[str]) -> Bools:
+        """(n,): is any word or letter of the sentence in the encoder's vocabulary. Raises DataError when one is no Unicode text."""
+        return self._known(self._sentences(sentences))
+
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and tower into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +123,16 @@ class InterestModel:
             encoder.load_prefix(folder / "prefix")
         return cls(encoder, tower, shape["history"], blend, tuple(known or ()), shape["gain"])
 
+    def _sentences(self, sentences: list[str]) -> Inputs:
+        for number, sentence in enumerate(sentences):
+            _check_unicode(number, sentence)
+        titles = pl.DataFrame({"title": sentences}, schema={"title": pl.String})
+        return self.encoder.tokens(item_texts(titles, ("title",)))
+
+    def _known(self, inputs: Inputs) -> Bools:
+        is_word = ~np.isin(inputs.ids, self.encoder.tokenizer.all_special_ids)  # "unknown" is one of the special ones
+        return np.bincount(np.repeat(np.arange(len(inputs)), inputs.lengths), is_word, minlength=len(inputs)) > 0
+
     def _tower(self, blended: bool) -> Tower:
         tower = self.blend if blended else self.tower
         assert tower is not None
@@ -112,6 +143,24 @@ def id_vectors(tower: Tower, id_row: NDArray[Any]) -> torch.Tensor:
     """(n, dim): the vectors of the ids at `id_row` (n,), zero where it is -1."""
     rows = torch.from_numpy(np.maximum(id_row, 0))
     return tower.ids[rows] * torch.from_numpy(id_row >= 0)[:, None]
+
+
+def _check_unicode(number: int, sentence: str) -> None:
+    try:
+        sentence.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"sentence {number + 1}: place {error.start + 1} holds {sentence[error.start]!r}, which is no character: its bytes were not "
+            "UTF-8. Write the sentence in UTF-8."
+        ) from None
+
+
+def _one_like(n: int) -> Past:
+    """The pasts of n users, each of one liked item. What it was, when, and its weight cannot matter: attention over one row is 1."""
+    one, zero = np.ones((n, 1), np.float32), np.zeros((n, 1), np.float32)
+    kind = np.full((n, 1), EVENT_TYPES.index("purchase"), np.int8)
+    older = sparse.csr_array((n, n), dtype=np.float32)
+    return Past(np.arange(n)[:, None], one > 0, kind, one, zero, zero, older, zero[:, 0], zero[:, 0])
 
 
 def _filled(tower: Tower, tensors: dict[str, torch.Tensor], prefix: str) -> Tower:
