@@ -2,7 +2,8 @@
 
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.distil import Distilled, compared, distil, student_layers
-from recsys.text.encoder import Encoder, Inputs
+from recsys.text.encoder import Encoder
+from recsys.text.inputs import Inputs
 from recsys.text.model import InterestModel, mean_of_history
 from recsys.text.template import encoder_texts, item_texts, text_groups
 from recsys.text.tiny import write_tiny_bert

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.blocks import Floats
-from recsys.text.encoder import Encoder, Inputs, Progress
+from recsys.text.encoder import Encoder, Progress
+from recsys.text.inputs import Inputs
 
 
 class GradientBank:

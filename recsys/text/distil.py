@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from recsys.blocks import Floats
 from recsys.errors import ModelError
-from recsys.text.encoder import SPLITTABLE, Encoder, Inputs, Progress
+from recsys.text.encoder import SPLITTABLE, Encoder, Progress
+from recsys.text.inputs import Inputs
 
 LEARNING_RATE = 5e-4
 STEP_TOKENS = 512

@@ -8,7 +8,7 @@ import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from recsys.blocks import Floats
 from recsys.errors import ModelError
+from recsys.text.inputs import Inputs
 from recsys.text.memory import fits
 from recsys.text.tuning import Lora, Prefix, Way, adapter, recompute
 
@@ -34,26 +35,6 @@ CHARACTERS_A_TOKEN = 40
 
 
 LAST_LAYERS = Way()
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Texts as the trained layers take them: token ids, or the outputs of the layers below, packed without padding.
-
-    offsets (n + 1,) int64; ids (n_tokens,) int32; states (n_tokens, hidden) float32, or None where they are not kept.
-    """
-
-    offsets: NDArray[np.int64]
-    ids: NDArray[np.int32]
-    states: Floats | None
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(n,) tokens of each text."""
-        return np.diff(self.offsets)
 
 
 class Encoder:
@@ -234,13 +215,7 @@ class Encoder:
 
     def batches(self, inputs: Inputs, rows: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
         """The rows in batches of like length whose padded tokens stay within the token budget; at least one row each."""
-        order = _longest_first(inputs, rows)
-        start = 0
-        while start < len(order):
-            longest = max(int(inputs.lengths[order[start]]), 1)
-            stop = start + max(1, self.token_budget // longest)
-            yield order[start:stop]
-            start = stop
+        return inputs.batches(rows, self.token_budget)
 
     def pooled(self, inputs: Inputs, rows: NDArray[Any]) -> Tensor:
         """Pooled vectors (len(rows), hidden) float32 of one batch, in the order of `rows`; with a gradient where it is enabled."""
@@ -249,7 +224,7 @@ class Encoder:
             if inputs.states is None:
                 states = self._whole(*self._padded_ids(inputs, rows))
             else:
-                states = self._above(self._padded_states(inputs, rows, mask), mask)
+                states = self._above(self._padded_states(inputs, rows), mask)
         return self._pool(states.float(), mask)
 
     def encode(self, inputs: Inputs, progress: Progress, chosen: NDArray[Any] | None = None) -> Floats:
@@ -290,7 +265,7 @@ class Encoder:
 
     def _each_batch(self, inputs: Inputs, rows: NDArray[Any], run: Callable[[NDArray[np.int64]], None]) -> None:
         """Call `run` on every batch of the rows. Where memory runs out the token budget halves, and the rows left are cut anew."""
-        left = _longest_first(inputs, rows)
+        left = inputs.longest_first(rows)
         while len(left):
             for batch in self.batches(inputs, left):
                 if not fits(run, batch):
@@ -317,22 +292,14 @@ class Encoder:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.way.counts_in_bf16(self.device))
 
     def _mask(self, inputs: Inputs, rows: NDArray[Any]) -> Tensor:
-        lengths = inputs.lengths[rows]
-        return torch.from_numpy(np.arange(max(int(lengths.max()), 1))[None, :] < lengths[:, None]).to(self.device)
+        return torch.from_numpy(inputs.mask(rows)).to(self.device)
 
     def _padded_ids(self, inputs: Inputs, rows: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        mask = self._mask(inputs, rows)
-        padding = self.tokenizer.pad_token_id or 0
-        padded = np.full(tuple(mask.shape), padding, dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids = inputs.ids[inputs.offsets[row] : inputs.offsets[row + 1]]
-            padded[place, : len(ids)] = ids
-        return torch.from_numpy(padded).to(self.device), mask
+        padded = inputs.padded_ids(rows, self.tokenizer.pad_token_id or 0)
+        return torch.from_numpy(padded).to(self.device), self._mask(inputs, rows)
 
-    def _padded_states(self, inputs: Inputs, rows: NDArray[Any], mask: Tensor) -> Tensor:
-        assert inputs.states is not None
-        places = inputs.offsets[rows][:, None] + np.arange(mask.shape[1])[None, :]
-        return torch.from_numpy(inputs.states[np.minimum(places, len(inputs.ids) - 1)]).to(self.device)
+    def _padded_states(self, inputs: Inputs, rows: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(inputs.padded_states(rows)).to(self.device)
 
     def _below(self, ids: Tensor, mask: Tensor) -> Tensor:
         layers = self.model.encoder.layer
@@ -360,10 +327,6 @@ class Encoder:
             return states[:, 0]
         weight = mask[:, :, None].float()
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
-
-
-def _longest_first(inputs: Inputs, rows: NDArray[Any]) -> NDArray[np.int64]:
-    return rows[np.argsort(-inputs.lengths[rows], kind="stable")]
 
 
 def _add(parameters: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:

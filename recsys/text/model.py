@@ -17,7 +17,8 @@ from recsys.blocks import Bools, Floats, History
 from recsys.config import Text
 from recsys.errors import DataError, ModelError
 from recsys.schema import EVENT_TYPES
-from recsys.text.encoder import Encoder, Inputs
+from recsys.text.encoder import Encoder
+from recsys.text.inputs import Inputs
 from recsys.text.past import Past, whole_past
 from recsys.text.template import item_texts
 from recsys.text.tower import Tower

@@ -28,7 +28,8 @@ from recsys.metrics import ndcg
 from recsys.text.bank import GradientBank
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.distil import Distilled
-from recsys.text.encoder import Encoder, Inputs, Progress
+from recsys.text.encoder import Encoder, Progress
+from recsys.text.inputs import Inputs
 from recsys.text.losses import softmax_loss
 from recsys.text.model import InterestModel, id_vectors
 from recsys.text.past import past_of
