@@ -24,6 +24,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
         "chosen": {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees},
+        "classification": models.fitted.classification,
         "counts": world.tables.record("counts"),
         "eligibility": "an item that becomes available inside a window may be listed in it: a shop knows tomorrow's new items",
         "seconds": {stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items()},
