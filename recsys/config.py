@@ -157,7 +157,7 @@ class Text(Section):
     margin: float = Field(0.05, ge=0, le=2, description="how far below its positive's cosine a mined negative must lie")
     half_life_days: float = Field(0.0, ge=0, le=3650, description="days after which an event counts half in the loss; 0: no decay")
     exposure: float = Field(
-        0.0, ge=0, le=10**6, description="inverse propensity weights of what was shown, clipped at so many times their mean; 0: none"
+        0.0, ge=0, le=10**6, description="inverse propensity weights (pointwise, list), clipped at so many times their mean; 0: none"
     )
     follow_hours: float = Field(
         24.0, ge=0, le=720, description="hours after it was shown in which an act without a request counts for an item"
@@ -273,6 +273,12 @@ class Config(Section):
             faults.append(f"ranker.label_gain: {len(gain)} gains for labels 0 to {max(labels)}: give {max(labels) + 1}")
         if self.text.tune == "prefix" and self.text.gradient_checkpointing:
             faults.append("text.gradient_checkpointing: a prefix cannot run again; set it to false, or text.tune to lora")
+        if self.text.exposure and self.text.loss == "softmax":
+            faults.append(
+                "text.exposure: weighs what was shown, softmax learns from likes alone; set it to 0, or text.loss to pointwise or list"
+            )
+        if self.text.hard_negatives and self.text.loss != "softmax":
+            faults.append("text.hard_negatives: only text.loss = softmax mines them; set it to 0")
         if self.text.template != TEMPLATE:
             absent = [name for name in self.text.template if name not in self.items.columns]
             faults += [f"text.template: {name!r} is not in items.columns; say there which of your columns it is" for name in absent]

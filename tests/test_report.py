@@ -15,7 +15,7 @@ from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError
 from recsys.ingest.checks import CheckResult
 from recsys.report import rows
-from recsys.report.words import aligned
+from recsys.report.plain import aligned
 
 METRICS = {"ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10"}
 

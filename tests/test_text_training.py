@@ -15,7 +15,6 @@ from recsys.blocks import Catalogue, Floats, History
 from recsys.candidates import Block, TextMatch
 from recsys.errors import ModelError
 from recsys.text import Checkpoint, Encoder, Fitted, Inputs, InterestModel, Question, Training, item_texts, mean_of_history
-from recsys.text.visits import Sampler
 
 WORLD = checkerboard()
 CATALOGUE = Catalogue.of(WORLD.items)
@@ -90,16 +89,15 @@ def test_the_gradient_of_many_user_steps_pushed_once_is_that_of_direct_backpropa
     training = bench.training(encoder=bench.encoder(token_budget=64), text={"history": 3, "queries": 16, "negatives": 5})
     encoder, tower = training.model.encoder, training.model.tower
     torch.nn.init.normal_(tower.attention[-1].weight)  # at its start of zero it hides its own gradient
-    sampler = Sampler(training.visits, training.has_text, 16, 2, 5, seed=1)
     held = torch.optim.SGD(tower.parameters(), lr=0.0)
     for number in range(3):
-        training._user_step(sampler, held, number, collect=True)
+        training._user_step(held, number, collect=True)
     training.bank.push(training.bank.turn(0))
     pushed = [p.grad.clone() for p in encoder.parameters()]
     for p in encoder.parameters():
         p.grad = None
     for number in range(3):
-        training._loss(sampler.step(number), lambda rows: encoder.pooled(bench.inputs, rows), NO_IDS).backward()
+        training._loss(training.steps.asked(number), lambda rows: encoder.pooled(bench.inputs, rows), NO_IDS).backward()
     direct = [p.grad.clone() for p in encoder.parameters()]
     assert max(float(g.abs().max()) for g in direct) > 1e-3
     for one, other in zip(pushed, direct, strict=True):
@@ -116,10 +114,8 @@ def test_every_item_has_its_turn_once_before_any_has_it_twice(bench: Bench) -> N
 
 
 def test_a_gradient_waits_for_its_items_turn(bench: Bench) -> None:
-    training = bench.training(text={"push_items": 7, "push_steps": 2})
-    training._joint_step(
-        Sampler(training.visits, training.has_text, 16, 2, 5, 1), torch.optim.SGD(training.model.tower.parameters(), 0.0), 0
-    )
+    training = bench.training(text={"push_items": 7, "push_steps": 2, "queries": 16, "negatives": 5})
+    training._joint_step(torch.optim.SGD(training.model.tower.parameters(), 0.0), 0)
     waiting = training.bank.gradient.abs().sum(dim=1).numpy() > 0
     assert not waiting[training.bank.turn(0)].any()
     assert waiting[np.concatenate([training.bank.turn(n) for n in range(1, training.bank.turns)])].any()
@@ -127,9 +123,9 @@ def test_a_gradient_waits_for_its_items_turn(bench: Bench) -> None:
 
 def test_a_visit_is_judged_by_the_history_before_it_alone(bench: Bench) -> None:
     events = WORLD.events.filter(pl.col("user_id") == "u000")
-    training = bench.training(history=history(USERS[:1], events))
-    step = Sampler(training.visits, training.has_text, 1, 4, 5, seed=1).step(3)
-    first_unseen = training.visits.start[step.visits[0]]
+    training = bench.training(history=history(USERS[:1], events), text={"queries": 2})
+    step = training.steps.asked(3)
+    first_unseen = step.moments.start[0]
     moment = END - float(training.history.age_days[first_unseen]) * DAY
     cut = History.of(events, CATALOGUE, USERS[:1], moment, WEIGHTS)
     expected = training.model.user_vectors(cut, training.model.item_vectors(bench.pooled, training.has_text))[0]
@@ -200,13 +196,13 @@ def steps_of(training: Training) -> list[tuple[str, int]]:
     taken: list[tuple[str, int]] = []
     user_step, joint_step = training._user_step, training._joint_step
 
-    def watched_user(sampler: Any, optimizer: Any, number: int, collect: bool = False) -> float:
+    def watched_user(optimizer: Any, number: int, collect: bool = False) -> float:
         taken.extend([] if collect else [("warm", number)])
-        return user_step(sampler, optimizer, number, collect)
+        return user_step(optimizer, number, collect)
 
-    def watched_joint(sampler: Any, optimizer: Any, number: int) -> float:
+    def watched_joint(optimizer: Any, number: int) -> float:
         taken.append(("joint", number))
-        return joint_step(sampler, optimizer, number)
+        return joint_step(optimizer, number)
 
     training._user_step, training._joint_step = watched_user, watched_joint
     training.run()
@@ -278,11 +274,11 @@ def test_a_loss_that_is_no_number_ends_the_phase_with_the_last_good_weights(benc
     )
     step = getattr(broken, name)
 
-    def poisoned(sampler: Any, optimizer: Any, number: int, collect: bool = False) -> float:
+    def poisoned(optimizer: Any, number: int, collect: bool = False) -> float:
         if number == (6 if phase == "joint" else 53):
             with torch.no_grad():
                 broken.bank.gradient.fill_(float("nan")) if phase == "joint" else broken.model.tower.projection.weight.fill_(float("nan"))
-        return float(step(sampler, optimizer, number, collect) if phase == "warm" else step(sampler, optimizer, number))
+        return float(step(optimizer, number, collect) if phase == "warm" else step(optimizer, number))
 
     setattr(broken, name, poisoned)
     if phase == "warm":

@@ -13,7 +13,7 @@ from worlds import START, TYPES, events_table, items_table
 
 from recsys.blocks import Catalogue, History
 from recsys.schema import LIKED
-from recsys.text.training import softmax_loss
+from recsys.text.losses import softmax_loss
 from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 WEIGHTS = {name: float(kind["weight"]) for name, kind in TYPES.items()}
@@ -36,7 +36,7 @@ def history_of(events: list[Row]) -> History:
 def test_visits_are_what_a_nested_loop_finds(events: list[Row], without_text: set[int]) -> None:
     usable = np.array([n not in without_text for n in range(6)])
     history = history_of(events)
-    visits = visits_of(history, usable)
+    visits = visits_of(history, usable, history.is_liked)
     found = {}
     for n in range(len(visits)):
         own = slice(visits.indptr[n], visits.indptr[n + 1])
@@ -91,7 +91,6 @@ def test_a_step_is_a_pure_function_of_its_number() -> None:
 
 def test_an_epoch_brings_every_visit_once() -> None:
     sampler = toy_sampler()
-    assert sampler.steps_per_epoch == 6
     for epoch in (0, 1):
         drawn = np.concatenate([sampler.step(6 * epoch + place).visits for place in range(6)])
         assert sorted(drawn.tolist()) == list(range(30))
@@ -191,7 +190,7 @@ def test_with_every_item_in_the_step_it_is_the_full_softmax_without_correction()
 def test_a_twin_with_the_text_of_a_liked_item_is_no_negative() -> None:
     history = history_of([("a", "u", "click", 1), ("b", "w", "return", 1), ("b", "x", "impression", 1)])
     text_group = np.array([1, 1, 2, 3, 0, 4])  # u and v have one text, y has none
-    liked = liked_texts(history, text_group)
+    liked = liked_texts(history, text_group, history.is_liked)
     assert liked[:, text_group].toarray().astype(bool).tolist() == [
         [True, True, False, False, False, False],
         [False] * 6,  # a return or an impression is no like

@@ -1,6 +1,11 @@
-"""`recsys check`: the checks of the data, and whether the windows fit in them."""
+"""`recsys check`: the checks of the data, whether the windows fit in them, and whether a loss over impressions has any."""
+
+from datetime import timedelta
+
+import polars as pl
 
 from recsys import ingest, timeline
+from recsys.blocks import Catalogue
 from recsys.errors import RecsysError
 from recsys.ingest import CheckResult
 from recsys.pipeline.job import Job
@@ -11,17 +16,32 @@ def check(job: Job) -> list[CheckResult]:
     results = ingest.run_checks(job.config, job.base, job.now)
     if any(result.status == "FAIL" for result in results):
         return results
-    return [*results, _windows(job)]
-
-
-def _windows(job: Job) -> CheckResult:
     try:
-        events = ingest.ingest(job.config, job.base, job.now).events
-        ledger = timeline.evaluation_ledger(*timeline.span(events.lazy()), job.config)
+        tables = ingest.ingest(job.config, job.base, job.now)
+        ledger = timeline.evaluation_ledger(*timeline.span(tables.events.lazy()), job.config)
     except RecsysError as error:
-        return CheckResult("windows", "FAIL", 1, str(error), ())
+        return [*results, CheckResult("windows", "FAIL", 1, str(error), ())]
+    lists = [] if job.config.text.loss == "softmax" else [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
+    return [*results, _windows(tables.events, ledger), *lists]
+
+
+def _windows(events: pl.DataFrame, ledger: timeline.Ledger) -> CheckResult:
     empty = [window.name for window in ledger.windows if not len(timeline.active_users(events, window))]
     if empty:
         return CheckResult("windows", "FAIL", len(empty), f"nobody acted in: {', '.join(empty)}. Choose longer windows in [time].", ())
     spans = tuple(f"{w.name} {w.start:%Y-%m-%d} to {w.end:%Y-%m-%d}: {len(timeline.active_users(events, w))} users" for w in ledger.windows)
     return CheckResult("windows", "PASS", len(spans), "text, ranker folds, valid and test fit in the data", spans)
+
+
+def _lists(job: Job, catalogue: Catalogue, events: pl.DataFrame, window: timeline.Window) -> CheckResult:
+    from recsys.pipeline.shown import shown_lists  # torch: only where a loss asks for it
+    from recsys.text.shown import refuse_none
+
+    end = window.end - timedelta(days=job.config.text.valid_days)
+    shown = shown_lists(events.lazy(), catalogue, timeline.active_users(events, window), window.start, end, job.config)
+    try:
+        refuse_none(shown, job.config.text.loss)
+    except RecsysError as error:
+        return CheckResult("lists", "FAIL", len(shown), str(error), ())
+    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shown.counts.items())
+    return CheckResult("lists", "PASS", len(shown), f"what was shown in the text window: {told}", ())

@@ -26,6 +26,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "candidate_recall": judged.candidate_recall,
         "chosen": {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees},
         "distillation": asdict(models.fitted.distilled) if models.fitted.distilled else None,
+        "classification": models.fitted.classification,
         "counts": world.tables.record("counts"),
         "eligibility": "an item that becomes available inside a window may be listed in it: a shop knows tomorrow's new items",
         "seconds": {stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items()},

@@ -74,6 +74,11 @@ def interactions_by_user(events: pl.LazyFrame, as_of: datetime) -> Iterator[tupl
     return _batches(users_before(events, as_of), _interactions(events, as_of).select(columns))
 
 
+def events_by_user(events: pl.LazyFrame, user_ids: pl.Series) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+    """The events in batches: the next of user_ids (sorted), and theirs."""
+    return _batches(user_ids, events)
+
+
 def events_by_item(events: pl.LazyFrame, item_ids: pl.Series, as_of: datetime) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
     """The events before as_of in batches: the next of item_ids, and theirs."""
     return _batches(item_ids, events.filter(pl.col("event_time") < pl.lit(as_of, schema.TIME)))

@@ -2,21 +2,24 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recsys import candidates, text, timeline
 from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.config import Candidates
 from recsys.pipeline.job import Job
+from recsys.pipeline.shown import HeldOutLists, disliked, shown_lists
 from recsys.pipeline.snapshot import TextSide, everyones_history, weights
 from recsys.pipeline.tables import events_of
 from recsys.schema import TIME
+from recsys.text.shown import Shown, refuse_none
 
 CHECK_CELLS = 20_000_000
 """Users times items of the text window's own validation: seeded users are taken up to here."""
@@ -71,9 +74,16 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
 def fit_texts(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
 ) -> tuple[TextSide, text.Fitted]:
-    """Fine-tune on a text window. Without `chosen`, its last `valid_days` choose the steps; with it, all of it is learned from."""
+    """Fine-tune on a text window. Without `chosen`, its last `valid_days` choose the steps; with it, all of it is learned from.
+
+    Raises TableError where `text.loss` learns from impression lists and there are none.
+    """
     training = _training(job, texts, catalogue, events, window, chosen)
+    judged = None if chosen else HeldOutLists.of(events, catalogue, _held_out(job, window), texts.has_text, job.config)
+    before = judged.figures(training.model, training.pooled) if judged else None
     model, fitted = training.run()
+    if judged:
+        fitted.classification = {"before": before, "after": judged.figures(model, training.pooled)} | judged.counts
     if not fitted.curve:
         job.display.say("text: nothing to learn from: " + _nothing_to_learn(texts))
     if fitted.stopped:
@@ -101,13 +111,19 @@ def try_texts(
     return training.run()[1]
 
 
+def _held_out(job: Job, window: timeline.Window) -> timeline.Window:
+    return replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
+
+
 def _training(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
 ) -> text.Training:
-    held_out = None if chosen else replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
+    held_out = None if chosen else _held_out(job, window)
     until = held_out.start if held_out else window.end
     history = everyones_history(events, catalogue, until, job.config)
     question = _question(job, catalogue, events, held_out) if held_out else None
+    against = disliked(events, catalogue, history.user_ids, until, job.config)
+    shown = _shown(job, catalogue, events, history, window.start, until)
     encoder = _encoder(job, texts.folder)
     return text.Training(
         encoder,
@@ -119,8 +135,10 @@ def _training(
         job.config.project.seed,
         question,
         chosen,
-        text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, chosen)),
+        text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, against, shown, chosen)),
         job.display.progress,
+        against,
+        shown,
     )
 
 
@@ -149,6 +167,14 @@ def _distil(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted
     return training.model
 
 
+def _shown(job: Job, catalogue: Catalogue, events: pl.LazyFrame, history: History, start: datetime, end: datetime) -> Shown | None:
+    if job.config.text.loss == "softmax":
+        return None
+    shown = shown_lists(events, catalogue, history.user_ids, start, end, job.config)
+    refuse_none(shown, job.config.text.loss)
+    return shown
+
+
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:
     """The vectors of a catalogue by a fitted model: only texts that it never encoded go through the encoder."""
     values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
@@ -168,7 +194,7 @@ def _nothing_to_learn(texts: Texts) -> str:
     n_texts = len(np.unique(texts.group[texts.has_text]))
     if n_texts < 2:
         return f"{'no item has a text' if not n_texts else 'every item with a text has the same one'}; the text gives no order of items"
-    return "nobody liked an item with a text in the text window; the encoder is used as it is"
+    return "nobody liked or chose an item with a text in the text window; the encoder is used as it is"
 
 
 def unit(pooled: Floats, has_text: Bools) -> Floats:
@@ -243,10 +269,20 @@ def _question(job: Job, catalogue: Catalogue, events: pl.LazyFrame, held_out: ti
     return text.Question(History.of(before, catalogue, kept, held_out.start, weights(job.config)), truth[asked], shown[asked])
 
 
-def _training_digest(job: Job, texts: Texts, encoder: text.Encoder, history: History, chosen: text.Fitted | None) -> str:
+def _training_digest(
+    job: Job,
+    texts: Texts,
+    encoder: text.Encoder,
+    history: History,
+    against: sparse.csr_array,
+    shown: Shown | None,
+    chosen: text.Fitted | None,
+) -> str:
     steps = (chosen.warm_steps, chosen.steps) if chosen else None
     sha = hashlib.sha256(f"{encoder.digest()} {job.config.text} {job.config.project.seed} {job.threads} {steps}".encode())
     sha.update("".join(texts.digest).encode())
-    for array in (history.item_index, history.event_type, history.age_days, history.weight, history.indptr):
+    of_lists = (shown.user_index, shown.age_days, shown.indptr, shown.item_index, shown.propensity, shown.weight) if shown else ()
+    of_history = (history.item_index, history.event_type, history.age_days, history.weight, history.indptr)
+    for array in (*of_history, against.indices, against.indptr, *of_lists):
         sha.update(array.tobytes())
     return sha.hexdigest()[:32]

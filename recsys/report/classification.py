@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from recsys.report.words import MISSING, aligned, figure
+from recsys.report.plain import MISSING, aligned, figure
 
 Figures = Mapping[str, float | int | None]
 """What `recsys.metrics.classification` gives, or what a report keeps of it (None for NaN)."""

@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from recsys.report.words import WIDTH, aligned, figure
+from recsys.report.plain import aligned, figure
+from recsys.report.words import WIDTH
 
 if TYPE_CHECKING:
     from recsys.pipeline.search import Found, Part

@@ -1,11 +1,13 @@
 """What `recsys train`, `report`, `check` and `suggest` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from recsys.artefacts import Run
 from recsys.report import rows
+from recsys.report.classification import classification_text
+from recsys.report.plain import MISSING, aligned, figure
 from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
 
 if TYPE_CHECKING:
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 """Columns of the terminal that the verdict is made for."""
-
-MISSING = "-"
-"""Printed for a figure that is undefined: the mean of nobody, the share of nothing."""
 
 
 def object_of(run: Run) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def verdict_text(run: Run) -> str:
     parts = [_heading(report), _windows(report)]
     for task in rows.tasks(report):
         parts += [_task_heading(report, task), _systems(report, task), _paired(report, task), _slices(report, task)]
-    return "\n\n".join([*parts, _recall(report), _costs(report)])
+    return "\n\n".join([*parts, _recall(report), *_classification(report), _costs(report)])
 
 
 def checks_table(results: "Iterable[CheckResult]") -> str:
@@ -54,26 +53,6 @@ def suggestions_text(found: "pl.DataFrame") -> str:
         for row in found.iter_rows(named=True)
     ]
     return aligned(("rank", "item_id", "title", "score"), cells, n_left=3)
-
-
-def aligned(header: Sequence[str], body: Iterable[Sequence[str]], n_left: int = 1) -> str:
-    """A table as text: the first `n_left` columns to the left, the others to the right, as wide as their longest cell."""
-    lines = [list(header), *map(list, body)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
-    rule = ["-" * width for width in widths]
-    return "\n".join("  " + _line(line, widths, n_left) for line in [lines[0], rule, *lines[1:]])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], n_left: int) -> str:
-    padded = [
-        cell.ljust(width) if place < n_left else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(padded).rstrip()
-
-
-def figure(value: float | None, digits: int = 4, sign: str = "") -> str:
-    """A figure with so many digits; `-` where it is undefined."""
-    return MISSING if value is None else f"{value:{sign}.{digits}f}"
 
 
 def interval(row: Row, key: str, sign: str = "") -> str:
@@ -163,6 +142,17 @@ def _recall(report: Report) -> str:
         f"Candidate recall, the ranker's ceiling: {figure(found['total'])} of what users went for was among their candidates\n"
         + aligned(("source", "recall (mean of users)", "share of all pairs", "by no other source"), cells)
     )
+
+
+def _classification(report: Report) -> list[str]:
+    found = report.get("classification")
+    if not found:
+        return []
+    how = _prose(
+        f"The later {found['lists_judged']:,} lists shown in the held-out days of the text window; an item is called chosen from the "
+        f"score on that is best for F1 on the {found['lists_choosing']:,} lists before them.",
+    )
+    return [f"{classification_text(found['before'], found['after'])}\n{how}"]
 
 
 def _costs(report: Report) -> str:

@@ -3,11 +3,12 @@
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.distil import Distilled, compared, distil, student_layers
 from recsys.text.encoder import Encoder
+from recsys.text.fitted import Fitted, OnCheck, Question, check_ndcg
 from recsys.text.inputs import Inputs
 from recsys.text.model import InterestModel, mean_of_history
 from recsys.text.template import encoder_texts, item_texts, text_groups
 from recsys.text.tiny import write_tiny_bert
-from recsys.text.training import Fitted, OnCheck, Question, Training, check_ndcg
+from recsys.text.training import Training
 from recsys.text.tuning import Way
 from recsys.text.weights import MINILM, find_encoder
 

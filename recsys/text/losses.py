@@ -41,8 +41,7 @@ def softmax_loss(scores: Tensor, step: Step, liked: Tensor) -> Tensor:
     negatives = torch.logsumexp(weighted.masked_fill(liked, -1e9), dim=1)
     positive = scores[torch.from_numpy(step.pair_visit), torch.from_numpy(step.pair_item)]
     total = torch.logaddexp(positive, negatives[torch.from_numpy(step.pair_visit)])
-    weight = torch.from_numpy(step.pair_weight).to(scores)
-    return ((total - positive) * weight).sum() / weight.sum()
+    return _weighted_mean(total - positive, torch.from_numpy(step.pair_weight).to(scores))
 
 
 def pointwise_loss(logits: Tensor, chosen: Tensor, weight: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from recsys.errors import DataError, ModelError
 from recsys.schema import EVENT_TYPES
 from recsys.text.encoder import Encoder
 from recsys.text.inputs import Inputs
-from recsys.text.past import Past, whole_past
+from recsys.text.past import Past, past_of, whole_past
+from recsys.text.shown import Shown
 from recsys.text.template import item_texts
 from recsys.text.tower import Tower
 from recsys.text.tuning import Way
@@ -95,6 +96,25 @@ class InterestModel:
     def readable(self, sentences: list[str]) -> Bools:
         """(n,): is any word or letter of the sentence in the encoder's vocabulary. Raises DataError when one is no Unicode text."""
         return self._known(self._sentences(sentences))
+
+    def shown_scores(self, shown: Shown, history: History, item_vectors: Floats) -> Floats:
+        """(n,) float32: the score of each item shown, by the text alone, from what its user did before that list and nothing later.
+
+        history: of the users of `shown`, as of the end of its window. A user or item that the model knows nothing of scores as any.
+        """
+        tower, vectors, start = self.tower, torch.from_numpy(item_vectors), shown.starts(history)
+        parts = [np.zeros(0, np.float32)]
+        with torch.inference_mode():
+            for first in range(0, len(shown), USERS_AT_ONCE):
+                some = slice(first, min(first + USERS_AT_ONCE, len(shown)))
+                user, now = shown.user_index[some].astype(np.int64), shown.age_days[some]
+                past = past_of(history, user, start[some], now, self.history, len(item_vectors))
+                users = tower.users(vectors[torch.from_numpy(past.item)], past, torch.from_numpy(past.older @ item_vectors))
+                rows = slice(*shown.indptr[[some.start, some.stop]])
+                owner = torch.from_numpy(shown.list_index[rows] - first)
+                near = (users[owner] * vectors[torch.from_numpy(shown.item_index[rows].astype(np.int64))][:, None]).sum(dim=2)
+                parts.append((tower.scale * near.amax(dim=1)).numpy())
+        return np.concatenate(parts)
 
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and tower into `folder`."""

@@ -6,7 +6,7 @@ user, at most so many hours before. A return before the window's end takes back 
 and a short view is no act.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -126,6 +126,21 @@ class Shown:
             "lists_with_choice": with_choice,
             "left_out": self.n_left_out,
         }
+
+    def where(self, kept: Bools) -> "Shown":
+        """Some of the lists: kept (m,)."""
+        rows = kept[self.list_index]
+        return replace(
+            self,
+            user_index=self.user_index[kept],
+            age_days=self.age_days[kept],
+            indptr=np.concatenate([[0], np.cumsum(np.diff(self.indptr)[kept])]).astype(np.int64),
+            item_index=self.item_index[rows],
+            position=self.position[rows],
+            propensity=self.propensity[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
+        )
 
     def starts(self, history: History) -> NDArray[np.int64]:
         """(m,) int64: the first row of `history` that is not before the list; from its user's first row to there is what was known.

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.blocks import Catalogue, Floats
+from recsys.blocks import Bools, Catalogue, Floats, History
 from recsys.config import EventType
 from recsys.schema import INTERACTIONS
 
@@ -74,3 +74,11 @@ def disliked_items(events: pl.LazyFrame, catalogue: Catalogue, user_ids: pl.Seri
     item = catalogue.index_of(last["item_id"])
     places = (last["user_index"].to_numpy()[item >= 0], item[item >= 0])
     return sparse.csr_array((np.ones(len(places[0]), bool), places), shape=(len(user_ids), len(catalogue)))
+
+
+def liked_rows(history: History, disliked: sparse.csr_array) -> Bools:
+    """(n,): which rows of a history speak for an item that is not among the `disliked` (n_users, n_items) of its user."""
+    n_items = disliked.shape[1]
+    against = disliked.tocoo()
+    pairs = history.user_index.astype(np.int64) * n_items + history.item_index
+    return history.is_liked & ~np.isin(pairs, against.row.astype(np.int64) * n_items + against.col)

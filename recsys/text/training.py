@@ -1,4 +1,4 @@
-"""Fine-tuning the interest model on visits, in three phases.
+"""Fine-tuning the interest model on visits, or on what was shown, in three phases.
 
 1. *warm*: the tower learns over the frozen encoder's vectors: a matrix product a step.
 2. *joint*: the tower goes on, and every `push_steps` user-side steps the gradient collected with respect to the items' vectors
@@ -7,12 +7,12 @@
    step an item loses that vector with the chance `id_dropout` (Volkovs, Yu and Poutanen 2017, DropoutNet), so that the tower learns
    to do without: an item it never met is scored by its text.
 
-The loss (`losses`) is a softmax over the whole catalogue where it has at most `negatives` items, and over the step's items with
-log Q correction above.
+What a step asks and what the answers cost is the business of `steps` and `losses`: by `text.loss` a softmax over the whole catalogue
+where it has at most `negatives` items, and over the step's items with log Q correction above; or a loss over impression lists.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,59 +21,28 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from recsys.blocks import Bools, Floats, History, top_k
+from recsys.blocks import Bools, Floats, History, Index
 from recsys.config import Text
 from recsys.errors import ModelError
-from recsys.metrics import ndcg
 from recsys.text.bank import GradientBank
 from recsys.text.checkpoint import Checkpoint
-from recsys.text.distil import Distilled
 from recsys.text.encoder import Encoder, Progress
+from recsys.text.fitted import Fitted, OnCheck, Question, check_ndcg
 from recsys.text.inputs import Inputs
-from recsys.text.losses import softmax_loss
 from recsys.text.model import InterestModel, id_vectors
 from recsys.text.past import past_of
+from recsys.text.shown import Shown
+from recsys.text.signals import liked_rows
+from recsys.text.steps import Asked, ListSteps, Moments, VisitSteps
 from recsys.text.tower import Tower
-from recsys.text.visits import Sampler, Step, Visits, liked_texts, visits_of
 
 State = dict[str, Any]
-OnCheck = Callable[[dict[str, Any]], None]
-"""Hears of each check, as a row of the learning curve; what it raises ends the training and passes."""
+Pooled = Callable[[NDArray[np.int64]], Tensor]
+"""Pooled vectors (n, hidden) of items by their rows (n,)."""
 
 CHECK_STEPS = 50
 TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 1.0}
 """Of `tower_learning_rate`, by phase: in the joint one it has settled, and follows the encoder."""
-CHECK_DEPTH = 100
-"""The text window's own validation is ndcg at this cutoff: deep, because the first ten places of one model alone are noisy."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """The text window's own validation: histories as of its start, the items liked afterwards, unseen by then, and the shown catalogue.
-
-    truth: bool (n_users, n_items); shown: bool (n_users, n_items), what may be listed for each.
-    """
-
-    history: History
-    truth: Bools
-    shown: Bools
-
-
-@dataclass
-class Fitted:
-    """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation).
-
-    gain: what a cosine to recent choices adds to the blend. stopped: why it ended before its time, if it did. distilled: the student
-    against its teacher, where there is one and it was judged.
-    """
-
-    warm_steps: int = 0
-    steps: int = 0
-    blend_steps: int = 0
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    gain: float = 0.0
-    stopped: str = ""
-    distilled: Distilled | None = None
 
 
 class Training:
@@ -92,8 +61,14 @@ class Training:
         chosen: Fitted | None,
         checkpoint: Checkpoint,
         progress: Progress,
+        disliked: sparse.csr_array | None = None,
+        shown: Shown | None = None,
     ) -> None:
-        """Inputs, pooled (n_items, hidden) from the frozen encoder and text_group (n_items,), 0 for no text, are rows of the catalogue."""
+        """Inputs, pooled (n_items, hidden) from the frozen encoder and text_group (n_items,), 0 for no text, are rows of the catalogue.
+
+        disliked (n_users, n_items) bool (none where it is not given) and the impression lists `shown`, which a `text.loss` over them
+        needs, are of the users of the history.
+        """
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)  # gathers are summed in the backward pass; their order must not depend on threads
         self.model = InterestModel(encoder, Tower(encoder.hidden, config.dim, config.interests), config.history)
@@ -102,11 +77,13 @@ class Training:
         self.history, self.config, self.seed, self.question = history, config, seed, question
         self.chosen, self.checkpoint, self.progress = chosen, checkpoint, progress
         self.tower, self.usable = self.model.tower, self.has_text
-        self.visits: Visits = visits_of(history, self.usable)
+        self.disliked = sparse.csr_array((history.n_users, len(text_group)), dtype=bool) if disliked is None else disliked
+        self.shown = shown
         # An item without text is alike to none but itself.
         self.text_group = np.where(self.has_text, text_group, text_group.max(initial=0) + 1 + np.arange(len(text_group)))
-        self.liked = liked_texts(history, self.text_group)
-        self.warm = np.unique(history.item_index[history.is_liked & (history.weight > 0)]).astype(np.int64)
+        self.warm = np.unique(history.item_index[liked_rows(history, self.disliked) & (history.weight > 0)]).astype(np.int64)
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+        self.steps = self._steps()
         self.id_row = np.full(len(text_group), -1)
         self.result = Fitted()
         self.on_check: OnCheck = lambda row: None
@@ -120,8 +97,9 @@ class Training:
         """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
         config = self.config
         stop = self.chosen or Fitted(config.warm_steps, config.steps, config.blend_steps)
-        if len(self.visits) and len(np.unique(self.text_group[self.has_text])) > 1:
+        if len(self.steps) and len(np.unique(self.text_group[self.has_text])) > 1:
             self.model.encoder.begin(config.steps)
+            self._begin_bias()
             self.result.warm_steps = self._phase("warm", stop.warm_steps, config.warm_steps, CHECK_STEPS)
             if self.model.encoder.parameters():
                 self.result.steps = self._phase("joint", stop.steps, config.steps, config.check_steps)
@@ -145,9 +123,22 @@ class Training:
         self.tower.load_state_dict(self.model.tower.state_dict() | {"ids": self.tower.ids.detach()})
         self.id_row[self.warm] = np.arange(len(self.warm))
         self.usable = self.has_text | (self.id_row >= 0)
-        self.visits = visits_of(self.history, self.usable)
+        self.steps = self._steps()
         self.model = replace(self.model, blend=self.tower)
         return self._phase("blend", n_steps, self.config.blend_steps, CHECK_STEPS)
+
+    def _steps(self) -> VisitSteps | ListSteps:
+        if self.config.loss == "softmax":
+            return VisitSteps(self.history, self.usable, self.text_group, self.disliked, self.config, self.seed)
+        assert self.shown is not None
+        return ListSteps(self.history, self.usable, self.shown, self.bias, self.config, self.seed)
+
+    def _begin_bias(self) -> None:
+        """With it the first scores say on average what is known without a model: how seldom what is shown is chosen."""
+        if self.config.loss == "pointwise":
+            assert isinstance(self.steps, ListSteps)
+            with torch.no_grad():
+                self.bias.copy_(self.steps.log_odds - self._scores(self.steps.asked(0), self._at_hand, self._kept_ids(0)).mean())
 
     @property
     def pooled(self) -> Floats:
@@ -158,7 +149,6 @@ class Training:
     def _phase(self, phase: str, n_steps: int, schedule: int, check_steps: int) -> int:
         """Run one phase to `n_steps` of a learning rate schedule; leaves the best weights in place and returns the step they were at."""
         config = self.config
-        sampler = Sampler(self.visits, self.usable, config.queries, config.positives, config.negatives, self.seed)
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
         state = self.checkpoint.load(phase, parameters | self._waiting(phase), optimizer)
@@ -172,7 +162,7 @@ class Training:
             number = state["step"]
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * _warm_up_and_decay(number, schedule)
-            losses.append(self._joint_step(sampler, optimizer, number) if phase == "joint" else self._user_step(sampler, optimizer, number))
+            losses.append(self._joint_step(optimizer, number) if phase == "joint" else self._user_step(optimizer, number))
             if not np.isfinite(losses[-1]):
                 self._stop(phase, number, state["best_step"])
                 break
@@ -201,6 +191,8 @@ class Training:
 
     def _parameters(self, phase: str) -> dict[str, Tensor]:
         named = {f"tower.{name}": p for name, p in self.tower.named_parameters()}
+        if self.config.loss == "pointwise":
+            named["bias"] = self.bias
         if phase == "joint":
             encoder = self.model.encoder
             named |= {f"encoder.{name}": tensor for name, tensor in (encoder.named_parameters() | encoder.running()).items()}
@@ -211,7 +203,8 @@ class Training:
 
     def _groups(self, phase: str) -> list[dict[str, object]]:
         peak = self.config.tower_learning_rate * TOWER_RATE[phase]
-        groups: list[dict[str, object]] = [{"params": list(self.tower.parameters()), "peak": peak}]
+        learned = [*self.tower.parameters()] + [self.bias] * (self.config.loss == "pointwise")
+        groups: list[dict[str, object]] = [{"params": learned, "peak": peak}]
         if phase == "joint":
             named = self.model.encoder.named_parameters()
             words = [name for name in named if name.startswith("embeddings.")]
@@ -219,17 +212,19 @@ class Training:
             groups.append({"params": [named[name] for name in words], "peak": self.config.embedding_learning_rate})
         return groups
 
-    def _user_step(self, sampler: Sampler, optimizer: torch.optim.Optimizer, number: int, collect: bool = False) -> float:
+    def _at_hand(self, rows: NDArray[np.int64]) -> Tensor:
+        return self.bank.vectors[torch.from_numpy(rows)]
+
+    def _user_step(self, optimizer: torch.optim.Optimizer, number: int, collect: bool = False) -> float:
         """One step of the tower over the vectors at hand; the gradient with respect to them is collected, if asked for."""
         optimizer.zero_grad(set_to_none=True)
         leaves: list[tuple[Tensor, Tensor]] = []
 
         def at_hand(rows: NDArray[np.int64]) -> Tensor:
-            places = torch.from_numpy(rows)
-            leaves.append((places, self.bank.vectors[places].requires_grad_(collect)))
+            leaves.append((torch.from_numpy(rows), self._at_hand(rows).requires_grad_(collect)))
             return leaves[0][1]
 
-        loss = self._loss(sampler.step(number), at_hand, self._kept_ids(number))
+        loss = self._loss(self.steps.asked(number, self._cosines if collect else None), at_hand, self._kept_ids(number))
         if torch.isfinite(loss):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.tower.parameters(), 1.0)
@@ -238,10 +233,10 @@ class Training:
                 self.bank.collect(leaves[0][0], leaves[0][1].grad)
         return float(loss.detach())
 
-    def _joint_step(self, sampler: Sampler, optimizer: torch.optim.Optimizer, number: int) -> float:
+    def _joint_step(self, optimizer: torch.optim.Optimizer, number: int) -> float:
         """`push_steps` user-side steps, then one step of the encoder by the gradient of the items whose turn it is."""
         first = number * self.config.push_steps
-        losses = [self._user_step(sampler, optimizer, first + n, collect=True) for n in range(self.config.push_steps)]
+        losses = [self._user_step(optimizer, first + n, collect=True) for n in range(self.config.push_steps)]
         if np.isfinite(losses).all():
             optimizer.zero_grad(set_to_none=True)
             self.bank.push(self.bank.turn(number))
@@ -257,28 +252,36 @@ class Training:
         kept = np.random.default_rng([self.seed, number, 3]).random(len(self.id_row)) >= self.config.id_dropout
         return kept & (self.id_row >= 0)
 
-    def _loss(self, step: Step, pooled: Callable[[NDArray[np.int64]], Tensor], kept_ids: Bools) -> Tensor:
-        """The loss of a step, given the pooled vectors (n, hidden) of the items it needs by a function of their rows."""
+    def _loss(self, asked: Asked, pooled: Pooled, kept_ids: Bools) -> Tensor:
+        """The loss of a step, given the pooled vectors of the items it needs."""
+        return asked.loss(self._scores(asked, pooled, kept_ids))
+
+    def _scores(self, asked: Asked, pooled: Pooled, kept_ids: Bools) -> Tensor:
+        """(b, s): the scores that a step asks for."""
+        users, items = self._sides(asked.moments, asked.items, pooled, kept_ids)
+        return self.tower.score(users, items)
+
+    def _cosines(self, moments: Moments) -> Tensor:
+        """(b, n_items): how near the whole catalogue is to users at moments, by their texts, without gradient."""
+        with torch.no_grad():
+            rows = np.arange(len(self.usable))
+            users, items = self._sides(moments, rows.astype(np.int32), self._at_hand, np.zeros(len(rows), bool))
+            return (users @ items.T).amax(dim=1)
+
+    def _sides(self, moments: Moments, wanted: Index, pooled: Pooled, kept_ids: Bools) -> tuple[Tensor, Tensor]:
+        """Unit vectors (b, interests, dim) of users at moments and (s, dim) of the wanted items (s,), by the tower of the phase."""
         n_items, tower = len(self.usable), self.tower
-        now = self.history.age_days[self.visits.start[step.visits]]
-        past = past_of(
-            self.history, self.visits.user[step.visits].astype(np.int64), self.visits.start[step.visits], now, self.config.history, n_items
-        )
-        needed = np.unique(np.concatenate([past.item[past.real], past.older.indices, step.items])).astype(np.int64)
+        past = past_of(self.history, moments.user, moments.start, moments.now, self.config.history, n_items)
+        needed = np.unique(np.concatenate([past.item[past.real], past.older.indices, wanted])).astype(np.int64)
         place = np.zeros(n_items, np.int64)
         place[needed] = np.arange(len(needed))
         of_id = id_vectors(tower, np.where(kept_ids, self.id_row, -1)[needed]) if tower.n_ids else None
         vectors = tower.items(pooled(needed) * torch.from_numpy(self.has_text[needed])[:, None], of_id)
-        older = sparse.csr_array((past.older.data, place[past.older.indices], past.older.indptr), shape=(len(now), len(needed)))
+        older = sparse.csr_array((past.older.data, place[past.older.indices], past.older.indptr), shape=(len(moments.now), len(needed)))
         # The summary is a mean over what may be a thousand items: their share of its gradient is not worth its cost.
         summary = torch.from_numpy(older @ vectors.detach().numpy())
         users = tower.users(vectors[torch.from_numpy(place[past.item])], past, summary)
-        scores = tower.score(users, vectors[torch.from_numpy(place[step.items])])
-        return softmax_loss(scores, step, torch.from_numpy(self._liked_in(step)))
-
-    def _liked_in(self, step: Step) -> Bools:
-        users = self.visits.user[step.visits]
-        return (self.liked[users][:, self.text_group[step.items]].toarray() > 0).astype(bool)
+        return users, vectors[torch.from_numpy(place[wanted])]
 
     def _check(self, phase: str, loss: float, state: State, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         if phase == "joint" and state["step"]:
@@ -305,10 +308,3 @@ class Training:
 def _warm_up_and_decay(step: int, n_steps: int) -> float:
     rise = max(n_steps // 10, 1)
     return min((step + 1) / rise, max(0.1, 1 - (step - rise) / max(n_steps - rise, 1)))
-
-
-def check_ndcg(scores: Floats, truth: Bools) -> float:
-    """Mean ndcg at CHECK_DEPTH of scores (n_users, n_items), -inf where masked, against truth of that shape."""
-    best, _ = top_k(scores, CHECK_DEPTH)
-    hits = np.take_along_axis(truth, np.maximum(best, 0), axis=1) & (best >= 0)
-    return float(np.mean(ndcg(hits, truth.sum(axis=1))))

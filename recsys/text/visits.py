@@ -1,12 +1,13 @@
 """Training queries and the sampler of a step: visits, their positives, the extra negatives, and how likely each item was drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.blocks import Bools, Floats, History, Index
+from recsys.text.signals import time_decay
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Visits:
         return len(self.user)
 
 
-def visits_of(history: History, usable: Bools) -> Visits:
-    """The visits of a history; positives are liked, carry weight and are `usable` (n_items,) items (those with a text)."""
-    rows = np.flatnonzero(history.is_liked & (history.weight > 0) & usable[history.item_index])
+def visits_of(history: History, usable: Bools, liked: Bools) -> Visits:
+    """The visits of a history; positives are `liked` (n,) rows that carry weight, of `usable` (n_items,) items (those with a text)."""
+    rows = np.flatnonzero(liked & (history.weight > 0) & usable[history.item_index])
     moved = np.ones(len(history.item_index), dtype=bool)
     moved[1:] = (np.diff(history.user_index) != 0) | (np.diff(history.age_days) != 0)
     first_row = np.maximum.accumulate(np.where(moved, np.arange(len(moved)), 0))
@@ -41,6 +42,19 @@ def visits_of(history: History, usable: Bools) -> Visits:
     starts, counts = np.unique(first_row[kept], return_counts=True)
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return Visits(history.user_index[starts], starts.astype(np.int64), indptr, history.item_index[kept], history.weight[kept])
+
+
+def decayed(visits: Visits, history: History, half_life_days: float) -> Visits:
+    """The visits with the weight of every positive times the decay by its age (`signals.time_decay`)."""
+    decay = time_decay(history.age_days[visits.start], half_life_days)
+    return replace(visits, weight=visits.weight * np.repeat(decay, np.diff(visits.indptr)))
+
+
+def drawn(number: int, n: int, n_step: int, seed: int) -> tuple[NDArray[np.int64], int, int]:
+    """Which of `n` are in step `number`, ascending, with its epoch and its place there: `n_step` of them without replacement an epoch."""
+    epoch, place = divmod(number, max(n // max(n_step, 1), 1))
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    return np.sort(order[place * n_step : (place + 1) * n_step]), epoch, place
 
 
 @dataclass(frozen=True)
@@ -85,16 +99,9 @@ class Sampler:
         included = 1.0 if drawn >= 1 else -np.expm1(log_missed + np.log1p(-drawn))
         return np.log(np.maximum(np.broadcast_to(included, n_items), 1e-12)).astype(np.float32)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole steps an epoch has."""
-        return max(len(self.visits) // max(self.n_visits, 1), 1)
-
     def step(self, number: int) -> Step:
         """Step `number`, from 0: a pure function of the seed and the number, so that a resumed training draws the same."""
-        epoch, place = divmod(number, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.visits))
-        chosen = np.sort(order[place * self.n_visits : (place + 1) * self.n_visits])
+        chosen, epoch, place = drawn(number, len(self.visits), self.n_visits, self.seed)
         rng = np.random.default_rng([self.seed, epoch, place, 1])
         rows, owner = self._positives(chosen, rng)
         negatives = rng.choice(self.pool, self.n_negatives, replace=False)
@@ -112,14 +119,14 @@ class Sampler:
         return rows[kept], owner[kept]
 
 
-def liked_texts(history: History, text_group: NDArray[np.int64]) -> sparse.csr_array:
-    """Sparse (n_users, n_texts) bool: the texts of which a user liked some item anywhere in the window.
+def liked_texts(history: History, text_group: NDArray[np.int64], liked: Bools) -> sparse.csr_array:
+    """Sparse (n_users, n_texts) bool: the texts of which a user liked some item anywhere in the window, in a `liked` (n,) row.
 
     An item whose text the user liked is no negative for them: it may be a later positive, or a twin of this one.
     """
-    liked = np.flatnonzero(history.is_liked)
-    ones = np.ones(len(liked), dtype=np.float32)
+    rows = np.flatnonzero(liked)
+    ones = np.ones(len(rows), dtype=np.float32)
     shape = (history.n_users, int(text_group.max(initial=0)) + 1)
-    matrix = sparse.csr_array((ones, (history.user_index[liked], text_group[history.item_index[liked]])), shape=shape)
+    matrix = sparse.csr_array((ones, (history.user_index[rows], text_group[history.item_index[rows]])), shape=shape)
     matrix.sum_duplicates()
     return matrix

@@ -1,0 +1,26 @@
+"""Figures and tables as plain text: what every printed part of a report is made of."""
+
+from collections.abc import Iterable, Sequence
+
+MISSING = "-"
+"""Printed for a figure that is undefined: the mean of nobody, the share of nothing."""
+
+
+def aligned(header: Sequence[str], body: Iterable[Sequence[str]], n_left: int = 1) -> str:
+    """A table as text: the first `n_left` columns to the left, the others to the right, as wide as their longest cell."""
+    lines = [list(header), *map(list, body)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    rule = ["-" * width for width in widths]
+    return "\n".join("  " + _line(line, widths, n_left) for line in [lines[0], rule, *lines[1:]])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], n_left: int) -> str:
+    padded = [
+        cell.ljust(width) if place < n_left else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def figure(value: float | None, digits: int = 4, sign: str = "") -> str:
+    """A figure with so many digits; `-` where it is undefined."""
+    return MISSING if value is None else f"{value:{sign}.{digits}f}"
