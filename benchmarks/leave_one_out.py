@@ -270,7 +270,7 @@ def quiet(*_: object) -> None:
 
 def encoder_of(folder: Path, config: Text) -> text.Encoder:
     """The encoder as the config has it."""
-    return text.Encoder(folder, config.pooling, config.max_tokens, config.train_layers if config.steps else 0, config.token_budget)
+    return text.Encoder(folder, config.pooling, config.max_tokens, config.train_layers, config.token_budget, text.Way.of(config))
 
 
 def encoded(world: World, config: Text) -> Encoded:
