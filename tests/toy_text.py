@@ -68,5 +68,7 @@ def is_sound(learned: Learned) -> bool:
     """Every number is one; vectors are of length 1, or 0 where there is no text."""
     lengths = np.linalg.norm(learned.side.vectors["text"], axis=1)
     losses = [row["loss"] for row in learned.fitted.curve if row["loss"] is not None]
-    finite = all(np.isfinite(array).all() for array in (learned.side.vectors["text"], learned.side.frozen, learned.scores, np.array(losses)))
+    finite = all(
+        np.isfinite(array).all() for array in (learned.side.vectors["text"], learned.side.frozen, learned.scores, np.array(losses))
+    )
     return finite and bool(np.allclose(lengths, learned.texts.has_text, atol=1e-4))

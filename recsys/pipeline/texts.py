@@ -89,7 +89,8 @@ def fit_texts(
     if fitted.stopped:
         job.display.say(f"text: {fitted.stopped}")
     pooled = training.pooled
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    if text.workers().is_main:
+        VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
     model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))))
     return _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text)), fitted

@@ -8,6 +8,7 @@ from recsys.text.tiny import write_tiny_bert
 from recsys.text.training import Fitted, Question, Training
 from recsys.text.tuning import Way
 from recsys.text.weights import MINILM, find_encoder
+from recsys.text.workers import workers
 
 __all__ = [
     "MINILM",
@@ -24,5 +25,6 @@ __all__ = [
     "item_texts",
     "mean_of_history",
     "text_groups",
+    "workers",
     "write_tiny_bert",
 ]
