@@ -231,3 +231,7 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         raise ConfigError(f"--as-of {text!r}: is not a moment. Write it like 2026-11-22 or 2026-11-22T04:00.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    main()

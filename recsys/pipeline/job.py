@@ -19,10 +19,13 @@ STAGES = ("ingest", "text", "candidates", "features", "ranker", "evaluate", "ref
 
 
 class Display:
-    """Bars with the remaining time on stderr; where stderr is no terminal, one line a finished piece of work."""
+    """Bars with the remaining time on stderr; where stderr is no terminal, one line a finished piece of work.
+
+    Of several workers (`text.workers`) the main one alone speaks.
+    """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
         columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._tasks: dict[str, TaskID] = {}

@@ -91,7 +91,8 @@ def fit_texts(
     if job.config.text.distil_epochs:
         model = _distil(job, texts, training, fitted)
     pooled = training.pooled
-    VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
+    if text.workers().is_main:
+        VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
     training.checkpoint.clear()
     model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))), gain=chosen.gain if chosen else 0.0)
     side = _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))

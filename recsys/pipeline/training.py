@@ -1,7 +1,8 @@
 """`recsys train`, read aloud: tables, windows, text, rows, rankers, verdict, refit, run."""
 
+import sys
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.record import report_of
 from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
 from recsys.pipeline.texts import Texts, fit_texts, read_texts
-from recsys.text import Fitted
+from recsys.text import Fitted, workers
 from recsys.tracking import Tracker, track
 
 MIN_QUERIES = 10
@@ -46,7 +47,15 @@ class Models:
 
 
 def train(job: Job) -> Run:
-    """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one."""
+    """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one.
+
+    Where `accelerate launch` started several workers the main one does so; each other lends a hand in the two text trainings and exits
+    (SystemExit, code 0).
+    """
+    job.now = datetime.fromtimestamp(workers().of_main(job.now.timestamp()), UTC)
+    if not workers().is_main:
+        _lend_a_hand(job)
+        sys.exit()
     job.home.sweep()
     world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())
@@ -54,8 +63,7 @@ def train(job: Job) -> Run:
         ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
         _say_windows(job, ledger, world)
         _refuse_quiet_test(ledger, world)
-        with job.clock.stage("text"):
-            texts = read_texts(job, world.catalogue)
+        texts = _texts(job, world)
         models = _fit(job, world, texts, ledger, None)
         judged = _judge(job, world, models)
         with job.clock.all_to("refit"):
@@ -65,9 +73,23 @@ def train(job: Job) -> Run:
     return run
 
 
+def _lend_a_hand(job: Job) -> None:
+    world = read_world(job)
+    texts = _texts(job, world)
+    window = timeline.evaluation_ledger(world.start, world.end, job.config).text
+    _, fitted = fit_texts(job, texts, world.catalogue, world.events, window, None)
+    fit_texts(job, texts, world.catalogue, world.events, timeline.refit_ledger(world.start, world.end, job.config).text, fitted)
+
+
+def _texts(job: Job, world: World) -> Texts:
+    with job.clock.stage("text"), workers().main_first():
+        return read_texts(job, world.catalogue)
+
+
 def read_world(job: Job) -> World:
     """The job's tables, ingested where they are not there yet."""
-    tables = tables_of.tables(job)
+    with workers().main_first():
+        tables = tables_of.tables(job)
     items, events = tables_of.read(tables)
     start, end = timeline.span(events)
     return World(Catalogue.of(items), events, start, end, tables)

@@ -11,6 +11,7 @@ from recsys.text.tiny import write_tiny_bert
 from recsys.text.training import Training
 from recsys.text.tuning import Way
 from recsys.text.weights import MINILM, find_encoder
+from recsys.text.workers import workers
 
 __all__ = [
     "MINILM",
@@ -33,5 +34,6 @@ __all__ = [
     "mean_of_history",
     "student_layers",
     "text_groups",
+    "workers",
     "write_tiny_bert",
 ]

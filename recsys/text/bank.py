@@ -17,6 +17,7 @@ from torch import Tensor
 from recsys.blocks import Floats
 from recsys.text.encoder import Encoder, Progress
 from recsys.text.inputs import Inputs
+from recsys.text.workers import workers
 
 
 class GradientBank:
@@ -40,8 +41,11 @@ class GradientBank:
         return np.sort(order[place * self.push_items : (place + 1) * self.push_items])
 
     def renew_all(self, progress: Progress) -> None:
-        """Encode every item with the encoder as it is now."""
-        self.vectors = torch.from_numpy(self.encoder.encode(self.inputs, progress))
+        """Encode every item with the encoder as it is now; several workers encode a part each."""
+        mine = workers().share(np.argsort(-self.inputs.lengths, kind="stable"))
+        vectors = torch.zeros_like(self.vectors)
+        vectors[torch.from_numpy(mine)] = torch.from_numpy(self.encoder.encode(self.inputs, progress, mine))
+        self.vectors = workers().total(vectors)
 
     def collect(self, rows: Tensor, gradient: Tensor) -> None:
         """Add the gradient (len(rows), hidden) of a user-side step."""

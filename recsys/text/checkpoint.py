@@ -17,10 +17,11 @@ from torch import Tensor
 
 from recsys.atomic import replacing
 from recsys.errors import ModelError
+from recsys.text.workers import workers
 
 
 class Checkpoint:
-    """The checkpoint of one training. `folder` None: only the best weights are kept, in memory.
+    """The checkpoint of one training, written by the main worker alone. `folder` None: only the best weights are kept, in memory.
 
     encoder: digest of the encoder that the training starts from.
     """
@@ -41,7 +42,7 @@ class Checkpoint:
 
     def save(self, phase: str, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Write weights, best weights, optimiser moments and the loop's state in one file, atomically."""
-        if self.folder is None:
+        if self.folder is None or not workers().is_main:
             return
         tensors = {f"now/{name}": p.detach() for name, p in parameters.items()}
         tensors |= {f"best/{name}": p for name, p in self._best.get(phase, {}).items()}
@@ -100,5 +101,5 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget the checkpoint: the training is done."""
-        if self.folder:
+        if self.folder and workers().is_main:
             shutil.rmtree(self.folder, ignore_errors=True)

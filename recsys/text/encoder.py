@@ -22,6 +22,7 @@ from recsys.errors import ModelError
 from recsys.text.inputs import Inputs
 from recsys.text.memory import fits
 from recsys.text.tuning import Lora, Prefix, Way, adapter, recompute
+from recsys.text.workers import workers
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Encoder:
             raise ModelError(
                 f"text.encoder: {folder} cannot be loaded: {reason}. Save a model and its tokenizer there with save_pretrained."
             ) from None
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = workers().device
         self.model.to(self.device)
         self.pooling, self.token_budget, self.way = pooling, token_budget, way
         self.max_tokens = max_tokens
@@ -247,8 +248,9 @@ class Encoder:
         """Add to every trained parameter's `grad` what a loss with this `gradient` (n, hidden) at the pooled vectors of `rows` gives.
 
         rows (n,) ascending, without repeats. The adapter's own penalty is added too. Returns those pooled vectors (n, hidden).
+        Several workers go through a part of the rows each, and all end with the whole.
         """
-        parameters, vectors = self.parameters(), torch.empty_like(gradient)
+        parameters, vectors = self.parameters(), torch.zeros_like(gradient)
 
         def run(batch: NDArray[np.int64]) -> None:
             places = torch.from_numpy(np.searchsorted(rows, batch))
@@ -257,11 +259,12 @@ class Encoder:
             _add(parameters, torch.autograd.grad(pooled, parameters, gradient[places].to(self.device), allow_unused=True))
             vectors[places] = pooled.detach().cpu()
 
-        self._each_batch(inputs, rows, run)
+        self._each_batch(inputs, workers().share(inputs.longest_first(rows)), run)
+        workers().total_gradient(parameters)
         penalty = self.adapter.penalty() if self.adapter else None
         if penalty is not None:
             _add(parameters, torch.autograd.grad(penalty, parameters, allow_unused=True))
-        return vectors
+        return workers().total(vectors)
 
     def _each_batch(self, inputs: Inputs, rows: NDArray[Any], run: Callable[[NDArray[np.int64]], None]) -> None:
         """Call `run` on every batch of the rows. Where memory runs out the token budget halves, and the rows left are cut anew."""

@@ -35,6 +35,7 @@ from recsys.text.shown import Shown
 from recsys.text.signals import liked_rows
 from recsys.text.steps import Asked, ListSteps, Moments, VisitSteps
 from recsys.text.tower import Tower
+from recsys.text.workers import workers
 
 State = dict[str, Any]
 Pooled = Callable[[NDArray[np.int64]], Tensor]
@@ -152,6 +153,7 @@ class Training:
         parameters = self._parameters(phase)
         optimizer = torch.optim.AdamW(self._groups(phase), weight_decay=0.01)
         state = self.checkpoint.load(phase, parameters | self._waiting(phase), optimizer)
+        workers().wait()  # one that comes late would find what the main worker writes in this phase
         if phase == "joint" and (state or self.model.encoder.starts_elsewhere):
             self.bank.renew_all(self.progress)
         if not state:
@@ -286,7 +288,7 @@ class Training:
     def _check(self, phase: str, loss: float, state: State, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
         if phase == "joint" and state["step"]:
             self.bank.renew_all(self.progress)
-        figure = self._validate(phase == "blend") if self.question else float(state["step"])
+        figure = workers().of_main(self._validate(phase == "blend") if self.question else float(state["step"]))
         if figure > state["best"]:
             state |= {"best": figure, "best_step": state["step"], "bad": 0}
             self.checkpoint.keep_best(phase, parameters)
