@@ -207,6 +207,15 @@ def test_report_loads_none_of_the_heavy_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_verdict_tells_how_chosen_is_told_from_ignored_where_a_run_knows_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = next(part for part in report.verdict_text(run).split("\n\n") if part.startswith("Chosen or ignored"))
+    assert next(line.split()[2:] for line in table.split("\n") if "ROC AUC" in line) == ["0.0000", "1.0000", "+1.0000"]
+    assert "The later 1,234 lists" in table
+    without = report.object_of(run) | {"classification": None}
+    monkeypatch.setattr("recsys.report.words.object_of", lambda _: without)
+    assert "Chosen or ignored" not in report.verdict_text(run)
+
+
 def test_yes_or_no_stands_before_beside_after_and_the_undefined_is_a_dash() -> None:
     told = np.array([True, False, False])
     before = metrics.classification(told, np.array([0.1, 0.3, 0.2]), 0.5)

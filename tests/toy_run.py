@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from recsys import evaluate
+from recsys import evaluate, metrics
 from recsys.artefacts import Home, Run, draft
 from recsys.publish.parquet import ParquetSink
 from recsys.schema import EVENTS, ITEMS, RECOMMENDATIONS
@@ -94,11 +95,20 @@ def report() -> dict[str, object]:
         "tasks": {task: judged(task).as_dict() for task in ("new", "all")},
         "candidate_recall": {"total": 0.6, "n": 12, "sources": {"popularity": shares, "text": dict.fromkeys(shares)}},
         "chosen": {"warm_steps": 3, "steps": 2, "trees": 5},
+        "classification": told_apart(),
         "counts": {"events kept": 84},
         "eligibility": "every item",
         "seconds": {"ingest": 0.5, "text": 12.0},
         "peak_memory_mb": 512.5,
     }
+
+
+def told_apart() -> dict[str, object]:
+    """Nothing is called chosen before, everything is told right after."""
+    is_chosen = np.array([True, False, False])
+    before, after = (metrics.classification(is_chosen, np.array(score), 0.5) for score in ([0.1, 0.3, 0.2], [0.9, 0.4, 0.2]))
+    defined = {name: None if np.isnan(value) else value for name, value in before.items()}
+    return {"before": defined, "after": after, "lists_choosing": 4, "lists_judged": 1234}
 
 
 def judged(task: str) -> evaluate.Verdict:
