@@ -199,7 +199,7 @@ def test_tonight_without_a_column_that_the_run_was_taught_with_is_refused(tmp_pa
 
 
 def test_the_template_of_the_guide_is_read(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[1] / "docs" / "config.md").read_text().split("## The text of an item")[1]
+    guide = (Path(__file__).parents[1] / "docs" / "config.md").read_text().split("## The text of an item")[1].split("## ")[0]
     shown = tomllib.loads("\n".join(line[4:] for line in guide.splitlines() if line.startswith("    ")))
     (tmp_path / "items.csv").write_text("sku,name,path,size,material\n1,Mug,Home > Kitchen > Mugs,300 ml,clay\n2,Cup,Home,,clay\n")
     (tmp_path / "events.csv").write_text("user_id,item_id,event_type,event_time\nu,1,click,2024-01-01\n")
