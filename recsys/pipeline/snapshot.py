@@ -4,7 +4,7 @@ Training is ranking in the past: `chunk` makes the rows of a fold, of the valid 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -26,11 +26,19 @@ SCORES_MB = 64
 
 @dataclass(frozen=True)
 class TextSide:
-    """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder."""
+    """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder.
+
+    Without a text source in `vectors`, text has no part in candidates and features. teacher: the side before it was distilled.
+    """
 
     model: InterestModel
     vectors: dict[str, Floats]
     frozen: Floats
+    teacher: "TextSide | None" = None
+
+    def sources(self) -> dict[str, Source]:
+        """The text sources by name."""
+        return {name: TextMatch(name, vectors, self.model.scale(name == candidates.BLEND)) for name, vectors in self.vectors.items()}
 
     def users(self, history: History) -> dict[str, Floats]:
         """Vectors (n_users, interests, dim) of a block's users, by text source."""
@@ -49,6 +57,11 @@ class Snapshot:
     text: TextSide
     n_users: int
     config: Config
+
+    def knowing(self, text: TextSide) -> "Snapshot":
+        """The same moment with another text side."""
+        behaviour = {name: self.sources[name] for name in candidates.BEHAVIOUR}
+        return replace(self, sources=behaviour | text.sources(), text=text)
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,7 @@ def snapshot(
         batches = events_by_item(events, catalogue.items["item_id"], as_of)
         marked = ((ids, features.mark(part, catalogue.items)) for ids, part in batches)
         items = features.item_table(marked, catalogue, as_of, categories)
-    sources |= {name: TextMatch(name, vectors, text.model.scale(name == candidates.BLEND)) for name, vectors in text.vectors.items()}
-    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config)
+    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources | text.sources(), items, text, n_users, config)
 
 
 def everyones_history(events: pl.LazyFrame, catalogue: Catalogue, as_of: datetime, config: Config) -> History:
@@ -109,7 +121,7 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
         retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
         marked = features.mark(events, snapshot.catalogue.items)
         frame = features.feature_rows(
-            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors[candidates.TEXT]
+            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors.get(candidates.TEXT)
         )
     return Chunk(block, pool, is_seen, candidates.fuse(pool, tuple(pool.rank)), frame)
 

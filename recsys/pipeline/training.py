@@ -1,8 +1,11 @@
 """`recsys train`, read aloud: tables, windows, text, rows, rankers, verdict, refit, run."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +18,7 @@ from recsys.pipeline import tables as tables_of
 from recsys.pipeline import verdict
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.record import report_of
-from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
+from recsys.pipeline.snapshot import Chunk, Snapshot, TextSide, chunks, labels, snapshot
 from recsys.pipeline.texts import Texts, fit_texts, read_texts
 from recsys.text import Fitted
 from recsys.tracking import Tracker, track
@@ -37,15 +40,23 @@ class World:
 
 @dataclass(frozen=True)
 class Models:
-    """What one fit gives: the text side, the steps it chose, the rankers by system, and the windows they come from."""
+    """What one fit gives: the text side, the steps it chose, the rankers by system, and the windows they come from.
+
+    seconds: what the text side took (`text`), and each ranker with the rows it was fitted on.
+    """
 
     text: TextSide
     fitted: Fitted
     rankers: dict[str, ranker.Ranker]
     ledger: timeline.Ledger
+    seconds: dict[str, float]
 
 
-def train(job: Job) -> Run:
+Examine = Callable[[Job, World, Texts, Models, Snapshot], dict[str, Any]]
+"""Looks at what was judged, with what was known at the start of the test window; gives more entries of the report."""
+
+
+def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
     """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one."""
     job.home.sweep()
     world = _world(job)
@@ -57,10 +68,10 @@ def train(job: Job) -> Run:
         with job.clock.stage("text"):
             texts = read_texts(job, world.catalogue)
         models = _fit(job, world, texts, ledger, None)
-        judged = _judge(job, world, models)
+        judged, more = _judge(job, world, texts, models, examine)
         with job.clock.all_to("refit"):
             production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
-        run = _keep(job, world, run_id, models, judged, production, tracker)
+        run = _keep(job, world, run_id, models, judged, more, production, tracker)
     job.home.point(run_id)
     return run
 
@@ -87,19 +98,48 @@ def _refuse_quiet_test(ledger: timeline.Ledger, world: World) -> None:
 
 def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: Models | None) -> Models:
     """One fit on a ledger. With `chosen`, the refit: as many text steps and trees as the evaluation run chose."""
+    begun = time.perf_counter()
     with job.clock.stage("text"):
         side, fitted = fit_texts(job, texts, world.catalogue, world.events, ledger.text, chosen.fitted if chosen else None)
+    seconds = {"text": time.perf_counter() - begun}
+    if chosen:
+        rows = fold_rows(job, world, side, ledger)
+        with job.clock.stage("ranker"):
+            return Models(side, fitted, {"ranker": _refit_ranker(job, rows, chosen.rankers["ranker"], "ranker")}, ledger, seconds)
+    rankers, spent = fit_rankers(job, world, side, ledger, ("ranker_no_text", "ranker"))
+    return Models(side, fitted, rankers, ledger, seconds | spent)
+
+
+def fit_rankers(
+    job: Job, world: World, side: TextSide, ledger: timeline.Ledger, names: tuple[str, ...]
+) -> tuple[dict[str, ranker.Ranker], dict[str, float]]:
+    """Rankers over one text side, the valid window choosing the trees; and the seconds that each took with its rows."""
+    begun = time.perf_counter()
+    rows, valid = fold_rows(job, world, side, ledger), valid_rows(job, world, side, ledger)
+    whole = _joined([rows, _thinned(job, valid, len(ledger.folds))])
+    of_rows = time.perf_counter() - begun
+    made, seconds = {}, {}
+    with job.clock.stage("ranker"):
+        for name in names:
+            begun = time.perf_counter()
+            made[name] = _choose_ranker(job, rows, valid, whole, name)
+            seconds[name] = of_rows + time.perf_counter() - begun
+    return made, seconds
+
+
+def fold_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> "Part":
+    """The thinned rows of the ranker folds. Raises TooShortError where they are too few."""
     rows = _joined([_thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
     _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
-    if chosen:
-        with job.clock.stage("ranker"):
-            return Models(side, fitted, {"ranker": _refit_ranker(job, rows, chosen.rankers["ranker"], "ranker")}, ledger)
+    return rows
+
+
+def valid_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> "Part":
+    """All rows of the valid window. Raises TooShortError where they are too few."""
     assert ledger.valid is not None
     valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
     _refuse_few(valid, "the valid window", "time.valid_days")
-    with job.clock.stage("ranker"):
-        whole = _joined([rows, _thinned(job, valid, len(ledger.folds))])
-        return Models(side, fitted, {name: _choose_ranker(job, rows, valid, whole, name) for name in ("ranker_no_text", "ranker")}, ledger)
+    return valid
 
 
 @dataclass(frozen=True)
@@ -211,17 +251,27 @@ def _columns(part: Part, name: str) -> ranker.Rows:
     return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])
 
 
-def _judge(job: Job, world: World, models: Models) -> verdict.Judged:
+def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, dict[str, Any]]:
     window = models.ledger.test
     assert window is not None
     known = snapshot(
         world.events, world.catalogue, window.start, window.end, models.text, job.config, world.catalogue.categories, job.threads, job.clock
     )
-    return verdict.judge(known, world.events, window, models.rankers, job.clock, job.display)
+    judged = verdict.judge(known, world.events, window, models.rankers, job.clock, job.display)
+    return judged, examine(job, world, texts, models, known)
 
 
-def _keep(job: Job, world: World, run_id: str, models: Models, judged: verdict.Judged, production: Models, tracker: Tracker) -> Run:
-    report = report_of(job, run_id, world, models, judged)
+def _keep(
+    job: Job,
+    world: World,
+    run_id: str,
+    models: Models,
+    judged: verdict.Judged,
+    more: dict[str, Any],
+    production: Models,
+    tracker: Tracker,
+) -> Run:
+    report = report_of(job, run_id, world, models, judged) | more
     manifest = {
         "run_id": run_id,
         "as_of": world.end.isoformat(),
@@ -259,6 +309,8 @@ def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
         tracker.metrics(
             {f"{task}/{s}/{m}": f["value"] for s, ms in content["systems"].items() for m, f in ms.items() if f["value"] is not None}
         )
+    for task, content in report.get("ablation", {}).get("tasks", {}).items():
+        tracker.metrics({f"{task}/ablation/{p['a']}_minus_{p['b']}": p["difference"] for p in content["paired"] if p["low"] is not None})
     tracker.metrics(
         {f"seconds/{stage}": value for stage, value in report["seconds"].items()} | {"peak_memory_mb": report["peak_memory_mb"]}
     )

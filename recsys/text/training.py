@@ -11,6 +11,7 @@ The loss (`losses`) is a softmax over the whole catalogue where it has at most `
 log Q correction above.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -61,6 +62,7 @@ class Fitted:
     """What training chose: steps of each phase, and the learning curve (phase, step, loss, ndcg on the text window's validation).
 
     stopped: why it ended before its time, if it did. distilled: the student against its teacher, where there is one and it was judged.
+    blend_seconds, distil_seconds: what the blend and the student took.
     """
 
     warm_steps: int = 0
@@ -69,6 +71,8 @@ class Fitted:
     curve: list[dict[str, Any]] = field(default_factory=list)
     stopped: str = ""
     distilled: Distilled | None = None
+    blend_seconds: float = field(default=0.0, compare=False)
+    distil_seconds: float = field(default=0.0, compare=False)
 
 
 class Training:
@@ -120,7 +124,9 @@ class Training:
             if self.model.encoder.parameters():
                 self.result.steps = self._phase("joint", stop.steps, config.steps, config.check_steps)
             if config.blend_steps:
+                begun = time.perf_counter()
                 self.result.blend_steps = self._blend(stop.blend_steps)
+                self.result.blend_seconds = time.perf_counter() - begun
         return self.model, self.result
 
     def judged(self) -> float | None:
