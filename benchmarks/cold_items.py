@@ -25,7 +25,7 @@ from recsys.pipeline.job import Display, Job, utc_now
 from recsys.pipeline.snapshot import weights
 from recsys.pipeline.tables import events_of
 from recsys.pipeline.texts import Texts, fit_texts, read_texts
-from recsys.pipeline.training import World, read_world
+from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 
 SEED, BOOTSTRAP, K = 7, 1000, 10

@@ -22,17 +22,31 @@ def systems(frame: pd.DataFrame) -> alt.LayerChart:
 
 def paired(frame: pd.DataFrame) -> alt.LayerChart:
     """The ranker's difference from each system with its interval, against a line at zero."""
+    return _differences(frame, "against", "ranker is", "difference in ndcg@10, ranker minus the other")
+
+
+def differences(frame: pd.DataFrame) -> alt.LayerChart:
+    """The difference within each pair of variants with its interval, against a line at zero."""
+    return _differences(frame, "pair", "the first is", "difference in ndcg@10, 95 % interval")
+
+
+def sliced_differences(frame: pd.DataFrame) -> alt.LayerChart:
+    """The difference of one pair in each value of every slice with its interval, slice by slice."""
+    place = [f"{row.value}  ({row.slice.split('_')[1]}, n {row.n:,})" for row in frame.itertuples()]
+    return _differences(frame.assign(place=place), "place", "the first is", "difference in ndcg@10, 95 % interval")
+
+
+def _differences(frame: pd.DataFrame, row: str, legend: str, title: str) -> alt.LayerChart:
     rows = frame.dropna(subset="difference")
-    colour = alt.Color(
-        "word:N", title="ranker is", scale=alt.Scale(domain=list(WORDS), range=list(WORDS.values())), legend=alt.Legend(orient="bottom")
-    )
-    y = alt.Y("against:N", sort=list(rows["against"]), title=None, axis=alt.Axis(labelLimit=220))
-    tooltip = ["against", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "low", "high")), "better", "tied", "worse"]
+    scale = alt.Scale(domain=list(WORDS), range=list(WORDS.values()))
+    colour = alt.Color("word:N", title=legend, scale=scale, legend=alt.Legend(orient="bottom"))
+    y = alt.Y(f"{row}:N", sort=list(rows[row]), title=None, axis=alt.Axis(labelLimit=300, labelOverlap=False))
+    tooltip = [row, *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "low", "high")), "better", "tied", "worse"]
     base = alt.Chart(rows).encode(y=y, color=colour, tooltip=tooltip)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[4, 4], color=NEUTRAL).encode(x="zero:Q")
-    lines = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title="difference in ndcg@10, ranker minus the other"), x2="high:Q")
+    lines = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x="difference:Q")
-    return (zero + lines + points).properties(height=36 * len(rows) + 80)
+    return (zero + lines + points).properties(height=30 * len(rows) + 120)
 
 
 def slices(frame: pd.DataFrame) -> alt.LayerChart:

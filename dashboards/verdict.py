@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from dashboards import charts
+from dashboards import ablation, charts
 from dashboards.project import current_run, nothing_yet, project
 from recsys import report
 from recsys.artefacts import Home, Run
@@ -31,8 +31,17 @@ def page() -> None:
     names = report.tasks_of(run)
     task = right.segmented_control("Task", names, default=names[0], required=True, format_func=lambda name: TASKS.get(name, name))
     _headline(run, task)
-    titles = ("Systems", "Slices", "Candidates", "Learning", "Features", "Windows and cost")
-    for tab, draw in zip(st.tabs(titles), (_systems, _slices, _candidates, _learning, _features, _windows), strict=True):
+    drawn = {
+        "Systems": _systems,
+        "Slices": _slices,
+        "Candidates": _candidates,
+        "Learning": _learning,
+        "Features": _features,
+        "Windows and cost": _windows,
+    }
+    if report.has_ablation(run):
+        drawn["Did the text pay?"] = ablation.draw
+    for tab, draw in zip(st.tabs(list(drawn)), drawn.values(), strict=True):
         with tab:
             draw(run, task)
 

@@ -16,6 +16,7 @@ import click
 from recsys.errors import CheckError, ConfigError, RecsysError
 
 if TYPE_CHECKING:
+    from recsys.artefacts import Run
     from recsys.pipeline.job import Job
 
 CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="The recsys.toml. Default: found upwards from here.")
@@ -83,7 +84,8 @@ def check(config_path: Path | None) -> None:
 
 @main.command()
 @CONFIG
-def train(config_path: Path | None) -> None:
+@click.option("--ablate", is_flag=True, help="Also find out whether the text paid: the ranker without it, with it untrained, and so on.")
+def train(config_path: Path | None, ablate: bool) -> None:
     """Fit the text model and the ranker, judge them on the test window, refit up to the end of the data, and make that run current.
 
     The last line of stdout is the run id alone.
@@ -91,12 +93,11 @@ def train(config_path: Path | None) -> None:
     \b
     Example:  recsys train --config examples/online_retail.toml
     """
-    from recsys import report
-    from recsys.pipeline.training import train as run
+    from recsys.pipeline import ablation, training
 
     with _job(config_path) as job:
-        made = run(job)
-    click.echo(report.verdict_text(made))
+        made = ablation.train(job) if ablate else training.train(job)
+    click.echo(_words(made))
     click.echo(made.run_id)
 
 
@@ -169,7 +170,7 @@ def report(run_id: str | None, config_path: Path | None, how: str) -> None:
 
     with _job(config_path) as job:
         run = job.home.load(run_id)
-    click.echo(json.dumps(reports.object_of(run), indent=2, allow_nan=False) if how == "json" else reports.verdict_text(run))
+    click.echo(json.dumps(reports.object_of(run), indent=2, allow_nan=False) if how == "json" else _words(run))
 
 
 @main.command()
@@ -213,6 +214,12 @@ def dashboard(config_path: Path | None, port: int) -> None:
     app = Path(__file__).parents[1] / "dashboards" / "app.py"
     command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(port), "--server.address", "127.0.0.1"]
     sys.exit(subprocess.call([*command, "--browser.gatherUsageStats", "false", "--", str(path.resolve())]))
+
+
+def _words(run: Run) -> str:
+    from recsys import report
+
+    return "\n\n".join(filter(None, (report.verdict_text(run), report.ablation_text(run))))
 
 
 @contextmanager

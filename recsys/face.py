@@ -12,12 +12,15 @@ from recsys.artefacts import Run
 from recsys.pipeline.job import Display, Job, utc_now
 
 
-def train(config_path: str | Path) -> Run:
-    """`recsys train`: fit, judge, refit, keep, and make the run current. Raises RecsysError as the command would print it."""
-    from recsys.pipeline import training
+def train(config_path: str | Path, ablate: bool = False) -> Run:
+    """`recsys train`: fit, judge, refit, keep, and make the run current. Raises RecsysError as the command would print it.
+
+    `ablate`: also find out whether the text paid, in `run.record("report")["ablation"]`.
+    """
+    from recsys.pipeline import ablation, training
 
     with job(Path(config_path)) as one:
-        return training.train(one)
+        return ablation.train(one) if ablate else training.train(one)
 
 
 def rank(

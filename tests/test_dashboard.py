@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from toy_run import EVIL, RUN_ID, SYSTEMS, USERS, empty_project, with_night, with_run
+from toy_run import EVIL, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run
 
 from recsys.artefacts import Home
 
@@ -144,3 +144,21 @@ def test_the_dashboard_loads_no_model() -> None:
     heavy = ("torch", "transformers", "lightgbm", "mlflow", "implicit")
     code = f"import sys, dashboards.charts, dashboards.project, recsys.report; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_ablation_is_a_tab_of_its_own_with_answer_costs_and_every_pair(home: Home) -> None:
+    with_run(home, {"ablation": ablation()})
+    app = verdict_page()
+    assert "Did the text pay?" in [tab.label for tab in app.tabs]
+    assert any("text pays: +" in element.value for element in app.subheader)
+    shown = [frame.value for frame in app.dataframe]
+    assert any("training_minutes" in frame for frame in shown)
+    control = next(one for one in app.selectbox if one.label == "Pair")
+    assert control.value == "tuned_collaborative - no_text"
+    calm(control.set_value("tuned - frozen").run())
+    calm(app.segmented_control[0].set_value("new").run())
+
+
+def test_a_run_without_an_ablation_has_no_such_tab(home: Home) -> None:
+    with_run(home)
+    assert "Did the text pay?" not in [tab.label for tab in verdict_page().tabs]

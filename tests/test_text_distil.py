@@ -13,7 +13,7 @@ from recsys import face
 from recsys.blocks import Floats
 from recsys.errors import ModelError
 from recsys.pipeline.texts import fit_texts, load_texts, read_texts
-from recsys.pipeline.training import read_world
+from recsys.pipeline.world import read_world
 from recsys.text import Encoder, Inputs, InterestModel, compared, distil, item_texts, student_layers, write_tiny_bert
 from recsys.text.distil import distance
 from recsys.text.tower import Tower

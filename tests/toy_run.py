@@ -37,12 +37,12 @@ def empty_project(folder: Path) -> tuple[Path, Home]:
     return path, Home(folder / "things")
 
 
-def with_run(home: Home) -> Run:
-    """Write tables and a run, and make that run current."""
+def with_run(home: Home, more: dict[str, object] | None = None) -> Run:
+    """Write tables and a run, and make that run current; `more` are more entries of its report."""
     _write_tables(home)
     manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
     with draft(home.runs / RUN_ID, manifest) as folder:
-        folder.record("report", report())
+        folder.record("report", report() | (more or {}))
         folder.record("features", {"importance": {"a_first": 1.0, "text_z": 3.0}, "meanings": {"a_first": "one thing", "text_z": "fit"}})
         curve = [{"phase": "warm", "step": 0, "loss": None, "ndcg": 0.1}, {"phase": "warm", "step": 50, "loss": 2.0, "ndcg": 0.2}]
         folder.record("curves", {"text": curve, "ranker": [0.1, 0.2], "ranker_no_text": [0.1]})
@@ -113,17 +113,44 @@ def told_apart() -> dict[str, object]:
 
 def judged(task: str) -> evaluate.Verdict:
     """Everybody wants the first two items; each system puts them a place lower than the next one. In task `new` nothing is wanted."""
+    return evaluate.judge({name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}, question(task), "ranker", 20, 7)
+
+
+def ablation() -> dict[str, object]:
+    """An ablation in the layout of the pipeline, judged on the same users: each variant puts what they want a place lower than the next."""
+    names = ("no_text", "frozen", "tuned", "tuned_collaborative", "distilled")
+    lists = {name: _lists(8 - place) for place, name in enumerate(names)}
+    pairs = [(names[1], names[0]), *((names[2], b) for b in names[:2]), (names[3], names[2]), (names[3], names[0]), (names[4], names[3])]
+    costs = {"text_minutes": 0.5, "ranker_minutes": 1.25, "scoring_seconds": 3.0, "trees": 5}
+    return {
+        "distil_epochs": 3,
+        "left_out": {},
+        "n_users": 12,
+        "variants": [{"variant": name, **costs} for name in names],
+        "tasks": {task: evaluate.judge_pairs(lists, question(task), pairs, 20, 7).as_dict() for task in ("new", "all")},
+    }
+
+
+def question(task: str) -> evaluate.Question:
+    """What the twelve users are asked."""
     truth = [(user, item, 1) for user in USERS[:-1] for item in ITEM_IDS[:2]] if task == "all" else []
-    question = evaluate.Question(
+    return evaluate.Question(
         truth=pl.DataFrame(truth, schema={"user_id": pl.String, "item_id": pl.String, "label": pl.Int32}, orient="row"),
         users=pl.Series("user_id", USERS),
         relevant_from=1,
         gains=(0.0, 1.0),
-        catalogue=pl.DataFrame({"item_id": ITEM_IDS, "n_users": [6] * 10, "item_age": ["older"] * 10, "item_popularity": ["head"] * 10}),
+        catalogue=pl.DataFrame(
+            {
+                "item_id": ITEM_IDS,
+                "n_users": [6] * 10,
+                "item_age": ["older"] * 10,
+                "item_popularity": ["head"] * 10,
+                "item_category": ["Light"] * 10,
+            }
+        ),
         user_slices=pl.DataFrame({"user_id": USERS, "user_activity": ["1 to 9 items"] * 12}),
         n_all_users=12,
     )
-    return evaluate.judge({name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}, question, "ranker", 20, 7)
 
 
 def _lists(shift: int) -> pl.DataFrame:

@@ -1,9 +1,23 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
 from recsys.evaluate.intervals import Figure, Paired
+from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.slices import Slice
 from recsys.evaluate.verdict import METRICS, Verdict, judge
 
-__all__ = ["METRICS", "Figure", "K", "Paired", "Question", "Slice", "Verdict", "candidate_recall", "judge"]
+__all__ = [
+    "METRICS",
+    "Differences",
+    "Figure",
+    "K",
+    "Paired",
+    "PairedSlice",
+    "Question",
+    "Slice",
+    "Verdict",
+    "candidate_recall",
+    "judge",
+    "judge_pairs",
+]

@@ -1,6 +1,6 @@
 """How sure a figure is: bootstrap over users, paired differences, and a jackknife for what is no mean over users."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,6 +61,13 @@ def compare(
     for (system, metric), values in columns.items():
         figures[system][metric] = _figure(values, means[system, metric])
     return figures, [_paired(*key, values, means[key]) for key, values in differences.items()]
+
+
+def paired_figures(per_user: PerUser, pairs: Sequence[tuple[str, str]], metric: str, bootstrap: int, seed: int) -> list[Paired]:
+    """The paired difference of each (a, b), as in `compare`."""
+    differences = {(a, b, metric): per_user[a][metric] - per_user[b][metric] for a, b in pairs}
+    means = bootstrap_means(differences, bootstrap, seed)
+    return [_paired(*key, values, means[key]) for key, values in differences.items()]
 
 
 def mean_figure(values: Floats, bootstrap: int, seed: int) -> Figure:

@@ -34,22 +34,26 @@ def judge_slices(per_user: PerUser, lists: Mapping[str, Lists], question: Questi
     and counts only those items as relevant; the lists stay as they are, so other items still fill their places.
     """
     found = []
-    for name, value, values in [*_by_user(per_user, question), *_by_item(lists, question)]:
+    for name, value, values in [*by_user(per_user, question, USER_SLICES, SLICE_METRICS), *by_item(lists, question, ITEM_SLICES)]:
         figures, paired = compare(values, a, PAIRED_METRICS, bootstrap, seed)
         found.append(Slice(name, value, figures[a]["ndcg@10"].n, figures, paired))
     return sorted((part for part in found if part.n), key=lambda part: (part.slice, part.value))
 
 
-def _by_user(per_user: PerUser, question: Question) -> Iterator[tuple[str, str, PerUser]]:
-    for name in USER_SLICES:
+def by_user(
+    per_user: PerUser, question: Question, names: tuple[str, ...], of_metrics: tuple[str, ...]
+) -> Iterator[tuple[str, str, PerUser]]:
+    """Name, value and figures of the users of each value of the named slices of users."""
+    for name in names:
         of_user = question.user_slice(name)
         for value in of_user.unique().sort():
             chosen = (of_user == value).to_numpy()
-            yield name, value, {system: {m: by[m][chosen] for m in SLICE_METRICS} for system, by in per_user.items()}
+            yield name, value, {system: {m: by[m][chosen] for m in of_metrics} for system, by in per_user.items()}
 
 
-def _by_item(lists: Mapping[str, Lists], question: Question) -> Iterator[tuple[str, str, PerUser]]:
-    for name in ITEM_SLICES:
+def by_item(lists: Mapping[str, Lists], question: Question, names: tuple[str, ...]) -> Iterator[tuple[str, str, PerUser]]:
+    """Name, value and figures of the users with something relevant in each value of the named slices of items."""
+    for name in names:
         of_item = question.item_slice(name)
         for value in of_item.unique().sort():
             is_counted = (of_item == value).to_numpy()

@@ -43,7 +43,7 @@ class Verdict:
             "slices": [asdict(part) for part in self.slices],
             "n_without_truth": self.n_without_truth,
         }
-        plain: dict[str, Any] = _without_nan(whole)
+        plain: dict[str, Any] = without_nan(whole)
         return plain
 
 
@@ -91,9 +91,10 @@ def _table(per_user: PerUser, question: Question) -> pl.DataFrame:
     return pl.concat(parts).sort("system", "user_id")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """A nest of dicts and lists with None for every NaN: JSON has no other word for what is undefined."""
     if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -79,7 +79,7 @@ class Clock:
             yield
         finally:
             if self.only is None:
-                self.seconds[name] += time.perf_counter() - begun
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
     @contextmanager
     def all_to(self, name: str) -> Iterator[None]:

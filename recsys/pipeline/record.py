@@ -10,8 +10,9 @@ from recsys.pipeline.job import Job
 from recsys.schema import LIKED
 
 if TYPE_CHECKING:
-    from recsys.pipeline.training import Models, World
+    from recsys.pipeline.training import Models
     from recsys.pipeline.verdict import Judged
+    from recsys.pipeline.world import World
 
 
 def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judged) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from recsys.atomic import replacing
 from recsys.blocks import Catalogue
 from recsys.errors import ConfigError, ModelError, TooShortError
 from recsys.pipeline.job import Job, Silent
+from recsys.pipeline.rows import fold_rows, valid_rows
 from recsys.pipeline.texts import fit_texts, read_texts, try_texts
-from recsys.pipeline.training import World, flat, fold_rows, read_world, valid_rows
+from recsys.pipeline.training import flat
+from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 from recsys.study import COMPLETE, PrunedError, Report, Settings, Study, Trial
 from recsys.tracking import Tracker, track

@@ -4,7 +4,7 @@ Training is ranking in the past: `chunk` makes the rows of a fold, of the valid 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -27,11 +27,15 @@ SCORES_MB = 64
 
 @dataclass(frozen=True)
 class TextSide:
-    """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder."""
+    """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder.
+
+    Without a text source in `vectors`, text has no part in candidates and features. teacher: the side before it was distilled.
+    """
 
     model: InterestModel
     vectors: dict[str, Floats]
     frozen: Floats
+    teacher: "TextSide | None" = None
 
     def sources(self, cosine: Neighbours, half_life_days: float) -> dict[str, Source]:
         """The text sources, given the item-item cosine as of the moment."""
@@ -55,6 +59,12 @@ class Snapshot:
     text: TextSide
     n_users: int
     config: Config
+
+    def knowing(self, text: TextSide) -> "Snapshot":
+        """The same moment with another text side."""
+        behaviour = {name: self.sources[name] for name in candidates.BEHAVIOUR}
+        cosine, half_life_days = cast(Neighbours, behaviour["item_cosine"]), self.config.candidates.half_life_days
+        return replace(self, sources=behaviour | text.sources(cosine, half_life_days), text=text)
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
         retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
         marked = features.mark(events, snapshot.catalogue.items)
         frame = features.feature_rows(
-            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors[candidates.TEXT]
+            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors.get(candidates.TEXT)
         )
     return Chunk(block, pool, is_seen, candidates.fuse(pool, tuple(pool.rank)), frame)
 

@@ -1,6 +1,7 @@
 """The text stage put together: encoder, kept vectors, the training on a text window, and the vectors of a catalogue."""
 
 import hashlib
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,7 +38,7 @@ class Texts:
     """The catalogue's texts, ready for the encoder.
 
     values (n,) strings; digest (n,) 32 hex digits; group (n,) int64, one number a distinct text, 0 for none; inputs for the
-    encoder; pooled (n, hidden) float32 by the untrained encoder.
+    encoder; pooled (n, hidden) float32 by the untrained encoder; seconds: what reading and encoding them took.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Texts:
     group: NDArray[np.int64]
     inputs: text.Inputs
     pooled: Floats
+    seconds: float
 
     @property
     def has_text(self) -> Bools:
@@ -54,7 +56,7 @@ class Texts:
 
 def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     """Find the encoder, tokenise the catalogue, and encode what was never encoded before."""
-    config = job.config.text
+    config, begun = job.config.text, time.perf_counter()
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
     if config.distil_epochs:
@@ -68,7 +70,7 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     if encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
         inputs = _with_states(job, encoder, digests, inputs)
     pooled = _pooled(job, encoder, digests, inputs)
-    return Texts(folder, digests, text.text_groups(values), inputs, pooled)
+    return Texts(folder, digests, text.text_groups(values), inputs, pooled, time.perf_counter() - begun)
 
 
 def fit_texts(
@@ -88,18 +90,24 @@ def fit_texts(
         job.display.say("text: nothing to learn from: " + _nothing_to_learn(texts))
     if fitted.stopped:
         job.display.say(f"text: {fitted.stopped}")
-    if job.config.text.distil_epochs:
-        model = _distil(job, texts, training, fitted)
-    pooled = training.pooled
-    if text.workers().is_main:
-        VectorCache(job.home.caches / "vectors").add(model.encoder.digest(), texts.digest, pooled)
-    training.checkpoint.clear()
-    model = replace(model, known=tuple(catalogue.ids(training.warm.astype(np.int32))), gain=chosen.gain if chosen else 0.0)
-    side = _side(model, pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
+    known, frozen = tuple(catalogue.ids(training.warm.astype(np.int32))), unit(texts.pooled, texts.has_text)
+    model = replace(model, known=known, gain=chosen.gain if chosen else 0.0)
+    taught = _side(model, training.pooled, texts.has_text, catalogue, frozen)
     if training.question and model.blend:
-        fitted.gain = best_gain(side, training.history, catalogue, training.question, job.config.candidates)
-        side = replace(side, model=replace(model, gain=fitted.gain))
+        fitted.gain = best_gain(taught, training.history, catalogue, training.question, job.config.candidates)
+        taught = replace(taught, model=replace(model, gain=fitted.gain))
+    side = _student_side(job, texts, training, fitted, catalogue, taught) if job.config.text.distil_epochs else taught
+    if text.workers().is_main:
+        VectorCache(job.home.caches / "vectors").add(side.model.encoder.digest(), texts.digest, training.pooled)
+    training.checkpoint.clear()
     return side, fitted
+
+
+def _student_side(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted, catalogue: Catalogue, taught: TextSide) -> TextSide:
+    begun = time.perf_counter()
+    student = replace(taught.model, encoder=_distil(job, texts, training, fitted).encoder)
+    fitted.distil_seconds = time.perf_counter() - begun
+    return replace(_side(student, training.pooled, texts.has_text, catalogue, taught.frozen), teacher=taught)
 
 
 def try_texts(
@@ -155,11 +163,31 @@ def best_gain(side: TextSide, history: History, catalogue: Catalogue, question: 
     return max(GAINS, key=figure)
 
 
+def frozen_side(job: Job, texts: Texts, catalogue: Catalogue) -> TextSide:
+    """What is known of text before anything is learned: the encoder as it came, a user the mean of what they did."""
+    model = text.InterestModel.untrained(_encoder(job, texts.folder), texts.pooled, texts.has_text, job.config.text.history)
+    return _side(model, texts.pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
+
+
+def distilled_side(job: Job, texts: Texts, catalogue: Catalogue, side: TextSide, epochs: int) -> TextSide:
+    """The same towers over a student of the encoder, taught for `epochs`. Raises ModelError where the encoder cannot be halved."""
+    teacher, rows = side.model.encoder, _distinct(texts)
+    pooled = _pooled(job, teacher, texts.digest, texts.inputs)
+    student = text.distil(teacher, texts.inputs, pooled, rows, epochs, job.config.project.seed, job.display.progress)
+    taught = student.encode(replace(texts.inputs, states=None), job.display.progress)
+    return _side(replace(side.model, encoder=student), taught, texts.has_text, catalogue, side.frozen)
+
+
+def _distinct(texts: Texts) -> NDArray[np.int64]:
+    """One row of each distinct text."""
+    groups, rows = np.unique(texts.group, return_index=True)
+    return rows[groups > 0]
+
+
 def _distil(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted) -> text.InterestModel:
     """Put a student in the tuned encoder's place; where the text window has its own validation, both are judged and timed."""
     teacher, taught, ndcg, seed = training.model.encoder, training.pooled, training.judged(), job.config.project.seed
-    groups, rows = np.unique(texts.group, return_index=True)
-    rows = rows[groups > 0]
+    rows = _distinct(texts)
     student = text.distil(teacher, texts.inputs, taught, rows, job.config.text.distil_epochs, seed, job.display.progress)
     training.adopt(student)
     if training.question and len(rows):

@@ -1,13 +1,14 @@
 """The verdict on the test window: every system's lists under the same mask and the same eligible catalogue, for both tasks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys import candidates, evaluate, text, timeline
-from recsys.blocks import Floats
+from recsys.blocks import Bools, Floats
 from recsys.config import TASKS
 from recsys.pipeline.job import Clock, Display
 from recsys.pipeline.snapshot import Chunk, Snapshot, as_lists, best, chunks, labels
@@ -35,9 +36,9 @@ def judge(
 ) -> Judged:
     """Rank every user who acted in the window, as of its start, with every system, and compare with what happened."""
     config = snapshot.config
-    inside = window.of(events).collect()
-    users = timeline.active_users(inside, window)
-    truth = timeline.truth(inside, window, labels(config)).join(_eligible(snapshot), on="item_id", how="semi", maintain_order="left")
+    with clock.stage("evaluate"):
+        asked = questions(snapshot, events, window)
+    users, truth = asked["all"].users, asked["all"].truth
     relevant = truth.filter(pl.col("label") >= config.evaluate.relevant_from)
     lists: list[pl.DataFrame] = []
     hits: list[pl.DataFrame] = []
@@ -50,29 +51,51 @@ def judge(
         display.progress("ranking the test window", done, len(users))
     with clock.stage("evaluate"):
         together = pl.concat(lists).sort("task", "system", "user_id", "rank")
-        seen = timeline.seen_pairs(events, snapshot.as_of)
-        verdicts = {task: _verdict(snapshot, task, together, truth, users, seen) for task in TASKS}
+        verdicts = {task: _verdict(snapshot, question, together.filter(pl.col("task") == task)) for task, question in asked.items()}
         recall = evaluate.candidate_recall(pl.concat(hits), truth, tuple(snapshot.sources), config.evaluate.relevant_from)
     return Judged(verdicts, together, recall)
+
+
+def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window) -> dict[str, evaluate.Question]:
+    """What is asked in the window and what happened in it, by task."""
+    inside, seen = window.of(events).collect(), timeline.seen_pairs(events, snapshot.as_of)
+    users = timeline.active_users(inside, window)
+    truth = timeline.truth(inside, window, labels(snapshot.config)).join(
+        _eligible(snapshot), on="item_id", how="semi", maintain_order="left"
+    )
+    whole = evaluate.Question(
+        truth=truth,
+        users=users,
+        relevant_from=snapshot.config.evaluate.relevant_from,
+        gains=snapshot.config.gains,
+        catalogue=_item_slices(snapshot, seen),
+        user_slices=_user_slices(users, seen),
+        n_all_users=snapshot.n_users,
+    )
+    unseen = truth.join(seen, on=["user_id", "item_id"], how="anti", maintain_order="left")
+    return {task: replace(whole, truth=unseen) if task == "new" else whole for task in TASKS}
 
 
 def _chunk_lists(snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker]) -> Iterator[pl.DataFrame]:
     users, pool = chunk.block.history.user_ids, chunk.pool
     by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
-    row_scores = {
-        "retrieval": (chunk.fused.astype(np.float64), np.ones(len(pool.user), bool)),
-        "ranker_no_text": (rankers["ranker_no_text"].score(chunk.frame), by_behaviour),
-        "ranker": (rankers["ranker"].score(chunk.frame), np.ones(len(pool.user), bool)),
-    }
+    everything = np.ones(len(pool.user), bool)
+    yield from row_lists(snapshot, chunk, "retrieval", chunk.fused.astype(np.float64), everything)
+    yield from row_lists(snapshot, chunk, "ranker_no_text", rankers["ranker_no_text"].score(chunk.frame), by_behaviour)
+    yield from row_lists(snapshot, chunk, "ranker", rankers["ranker"].score(chunk.frame), everything)
     unseen = ~chunk.block.history.seen(len(snapshot.catalogue))
-    for task in TASKS:
-        for name, (score, allowed) in row_scores.items():
-            rows, item, rank = best(pool.user, pool.item, score, allowed & ~chunk.is_seen if task == "new" else allowed, K)
-            yield _named(as_lists(users, snapshot.catalogue, pool.user[rows].astype(np.int64), item, rank), task, name)
     for name, scores in _catalogue_scores(snapshot, chunk):
         for task in TASKS:
             shown = snapshot.eligible & unseen if task == "new" else np.broadcast_to(snapshot.eligible, scores.shape)
             yield _named(as_lists(users, snapshot.catalogue, *candidates.list_top(scores, shown, K)), task, name)
+
+
+def row_lists(snapshot: Snapshot, chunk: Chunk, system: str, score: NDArray[np.float64], allowed: Bools) -> Iterator[pl.DataFrame]:
+    """The lists of each task of a system that scores the candidates: score (r,), allowed (r,)."""
+    users, pool = chunk.block.history.user_ids, chunk.pool
+    for task in TASKS:
+        rows, item, rank = best(pool.user, pool.item, score, allowed & ~chunk.is_seen if task == "new" else allowed, K)
+        yield _named(as_lists(users, snapshot.catalogue, pool.user[rows].astype(np.int64), item, rank), task, system)
 
 
 def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, Floats]]:
@@ -109,32 +132,22 @@ def _eligible(snapshot: Snapshot) -> pl.DataFrame:
     return snapshot.catalogue.items.select("item_id").filter(pl.Series(snapshot.eligible))
 
 
-def _verdict(
-    snapshot: Snapshot, task: str, lists: pl.DataFrame, truth: pl.DataFrame, users: pl.Series, seen: pl.DataFrame
-) -> evaluate.Verdict:
+def _verdict(snapshot: Snapshot, question: evaluate.Question, lists: pl.DataFrame) -> evaluate.Verdict:
     config = snapshot.config
-    question = evaluate.Question(
-        truth=truth.join(seen, on=["user_id", "item_id"], how="anti", maintain_order="left") if task == "new" else truth,
-        users=users,
-        relevant_from=config.evaluate.relevant_from,
-        gains=config.gains,
-        catalogue=_item_slices(snapshot, seen),
-        user_slices=_user_slices(users, seen),
-        n_all_users=snapshot.n_users,
-    )
-    of_task = lists.filter(pl.col("task") == task)
     present = [name for name in SYSTEMS if name != "text_collaborative" or candidates.BLEND in snapshot.sources]
-    by_system = {name: of_task.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in present}
+    by_system = {name: lists.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in present}
     return evaluate.judge(by_system, question, "ranker", config.evaluate.bootstrap, config.project.seed)
 
 
 def _item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
-    """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest."""
+    """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest,
+    item_category as the shop gives it.
+    """
     n_users = seen.group_by("item_id").agg(n_users=pl.len())
     age = pl.col("item_since_first_event")
     place = pl.col("n_users").rank("ordinal", descending=True) / pl.len()
     return (
-        snapshot.catalogue.items.select("item_id")
+        snapshot.catalogue.items.select("item_id", "category")
         .with_columns(snapshot.items.values["item_since_first_event"])
         .filter(pl.Series(snapshot.eligible))
         .join(n_users, on="item_id", how="left", maintain_order="left")
@@ -152,6 +165,7 @@ def _item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
             .when(place <= 0.5)
             .then(pl.lit("middle: next 40 %"))
             .otherwise(pl.lit("tail: the rest")),
+            item_category=pl.col("category").fill_null("no category"),
         )
     )
 

@@ -1,15 +1,20 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
+from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.classification import classification_text
 from recsys.report.frames import (
     curves_frames,
+    differences_frame,
+    has_ablation,
     importance_frame,
     paired_frame,
     recall_frame,
     seconds_frame,
+    sliced_frame,
     slices_frame,
     systems_frame,
     tasks_of,
+    variants_frame,
     windows_frame,
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
@@ -17,23 +22,32 @@ from recsys.report.trials import search_text
 from recsys.report.words import checks_table, object_of, suggestions_text, verdict_text
 
 __all__ = [
+    "ablation_text",
+    "answer",
+    "chance",
     "checks_table",
     "classification_text",
     "curves_frames",
+    "differences_frame",
+    "has_ablation",
+    "headline",
     "history_of",
     "importance_frame",
     "nights",
+    "notes",
     "object_of",
     "paired_frame",
     "recall_frame",
     "search_text",
     "seconds_frame",
+    "sliced_frame",
     "slices_frame",
     "suggestions_text",
     "systems_frame",
     "tasks_of",
     "tonight_of",
     "user_ids",
+    "variants_frame",
     "verdict_text",
     "windows_frame",
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from recsys.artefacts import Run
-from recsys.report import rows
+from recsys.report import ablation, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,32 @@ def importance_frame(run: Run) -> "pd.DataFrame":
     share = pl.col("gain") / pl.col("gain").sum().clip(1e-12)
     meaning = pl.col("feature").replace_strict(record["meanings"], default="", return_dtype=pl.String)
     return _pandas(gain.with_columns(share, meaning=meaning).sort(["gain", "feature"], descending=[True, False]))
+
+
+def has_ablation(run: Run) -> bool:
+    """Was the run trained with `--ablate`; the three frames that follow are of such runs alone."""
+    return ablation.ablation(run.record("report")) is not None
+
+
+def variants_frame(run: Run, task: str) -> "pd.DataFrame":
+    """variant, meaning, ndcg, low, high, training_minutes, text_minutes, scoring_seconds: from no text up."""
+    found = [
+        {key: row[key] for key in ("variant", "meaning", "training_minutes", "text_minutes", "scoring_seconds")}
+        | {"ndcg": row["ndcg"][task]["value"], "low": row["ndcg"][task]["low"], "high": row["ndcg"][task]["high"]}
+        for row in ablation.variants(run.record("report"))
+    ]
+    return _frame(found, text=("variant", "meaning"))
+
+
+def differences_frame(run: Run, task: str) -> "pd.DataFrame":
+    """pair, difference (ndcg@10), low, high, better, tied, worse, word: in the order in which text comes in."""
+    return _frame(ablation.differences(run.record("report"), task), text=("pair", "word"))
+
+
+def sliced_frame(run: Run, task: str, pair: str) -> "pd.DataFrame":
+    """slice, value, n and the columns of `differences_frame`: one pair within every value of every slice."""
+    found = [row for row in ablation.sliced(run.record("report"), task) if row["pair"] == pair]
+    return _frame(found, text=("slice", "value", "pair", "word"))
 
 
 def _frame(found: list[dict[str, Any]], text: tuple[str, ...]) -> "pd.DataFrame":

@@ -64,7 +64,7 @@ def interval(row: Row, key: str, sign: str = "") -> str:
 
 def _heading(report: Report) -> str:
     chosen = report["chosen"]
-    return _prose(
+    return prose(
         f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}",
         f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, "
         f"{chosen['trees']} trees of the ranker.",
@@ -83,7 +83,7 @@ def _distillation(found: Row | None) -> Iterator[str]:
         )
 
 
-def _prose(*sentences: str) -> str:
+def prose(*sentences: str) -> str:
     """Each sentence on a line of its own, broken between words where it is longer than a terminal is wide."""
     return "\n".join(textwrap.fill(one, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for one in sentences)
 
@@ -97,7 +97,7 @@ def _task_heading(report: Report, task: str) -> str:
     primary = ", the primary one" if task == report["task"] else ""
     without = report["tasks"][task]["n_without_truth"]
     judged = max((row["n"] for row in rows.systems(report, task)), default=0)
-    return _prose(
+    return prose(
         f"TASK {task}{primary}: {rows.SEEN_IN.get(task, '')}",
         f"{judged:,} users of the test window are judged; {without:,} more had nothing to find in this task and are in no figure.",
         f"Eligible: {report['eligibility']}.",
@@ -148,7 +148,7 @@ def _classification(report: Report) -> list[str]:
     found = report.get("classification")
     if not found:
         return []
-    how = _prose(
+    how = prose(
         f"The later {found['lists_judged']:,} lists shown in the held-out days of the text window; an item is called chosen from the "
         f"score on that is best for F1 on the {found['lists_choosing']:,} lists before them.",
     )

@@ -35,7 +35,7 @@ class Fitted:
 
     gain: what a cosine to recent choices adds to the blend. stopped: why it ended before its time, if it did. distilled: the student
     against its teacher, where there is one and it was judged. classification: how well the model tells chosen from ignored before and
-    after training, where something was shown.
+    after training, where something was shown. blend_seconds, distil_seconds: what the blend and the student took.
     """
 
     warm_steps: int = 0
@@ -46,6 +46,8 @@ class Fitted:
     stopped: str = ""
     distilled: Distilled | None = None
     classification: dict[str, Any] | None = None
+    blend_seconds: float = field(default=0.0, compare=False)
+    distil_seconds: float = field(default=0.0, compare=False)
 
 
 def check_ndcg(scores: Floats, truth: Bools) -> float:

@@ -44,6 +44,18 @@ class InterestModel:
     known: tuple[str, ...] = ()
     gain: float = 0.0
 
+    @classmethod
+    def untrained(cls, encoder: Encoder, pooled: Floats, has_text: Bools, history: int) -> "InterestModel":
+        """The encoder as it came, a user the mean of their latest interactions, a newcomer the mean of all texts.
+
+        pooled (n_items, hidden) by this encoder; has_text (n_items,).
+        """
+        tower = Tower(encoder.hidden, 0)
+        if has_text.any():
+            with torch.no_grad():
+                tower.newcomer.copy_(torch.nn.functional.normalize(torch.from_numpy(pooled[has_text]), dim=-1).mean(dim=0))
+        return cls(encoder, tower, history)
+
     def scale(self, blended: bool = False) -> float:
         """The factor of the dot product."""
         return float(self._tower(blended).scale.detach())

@@ -11,6 +11,7 @@ What a step asks and what the answers cost is the business of `steps` and `losse
 where it has at most `negatives` items, and over the step's items with log Q correction above; or a loss over impression lists.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -105,7 +106,9 @@ class Training:
             if self.model.encoder.parameters():
                 self.result.steps = self._phase("joint", stop.steps, config.steps, config.check_steps)
             if config.blend_steps:
+                begun = time.perf_counter()
                 self.result.blend_steps = self._blend(stop.blend_steps)
+                self.result.blend_seconds = time.perf_counter() - begun
         return self.model, self.result
 
     def judged(self) -> float | None:

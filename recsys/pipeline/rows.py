@@ -1,0 +1,121 @@
+"""The ranker's rows of past windows: every query's candidates as of the window's start, with what then happened as labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys import candidates, features, ranker, timeline
+from recsys.blocks import Bools, Catalogue
+from recsys.errors import TooShortError
+from recsys.pipeline.job import Job
+from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
+from recsys.pipeline.world import World
+
+MIN_QUERIES = 10
+"""Below this a ranker would learn noise; the message says how to widen the windows."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Ranker rows of some queries, and which of them a source other than text retrieved."""
+
+    rows: ranker.Rows
+    by_behaviour: Bools
+
+    def where(self, kept: Bools) -> "Part":
+        """Some of the rows, in their order."""
+        rows = self.rows
+        return Part(ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept]), self.by_behaviour[kept])
+
+
+def fold_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> Part:
+    """The thinned rows of the ranker folds. Raises TooShortError where they are too few."""
+    rows = joined([thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
+    _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
+    return rows
+
+
+def valid_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> Part:
+    """All rows of the valid window. Raises TooShortError where they are too few."""
+    assert ledger.valid is not None
+    valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
+    _refuse_few(valid, "the valid window", "time.valid_days")
+    return valid
+
+
+def thinned(job: Job, part: Part, number: int) -> Part:
+    """The rows of window `number` with the seeded share `ranker.keep_unchosen` of the candidates that nobody chose."""
+    rng = np.random.default_rng([job.config.project.seed, number])
+    return part.where((part.rows.label > 0) | (rng.random(len(part.rows.label)) < job.config.ranker.keep_unchosen))
+
+
+def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int) -> Part:
+    inside = window.of(world.events).collect()
+    users = timeline.active_users(inside, window)
+    truth = timeline.truth(inside, window, labels(job.config))
+    known = snapshot(
+        world.events, world.catalogue, window.start, window.end, side, job.config, world.catalogue.categories, job.threads, job.clock
+    )
+    parts, done = [], 0
+    for chunk in chunks(known, world.events, users, job.clock):
+        with job.clock.stage("features"):
+            parts += _chunk_parts(chunk, truth, world.catalogue, (number << 24) + 2 * done)
+        done += chunk.block.history.n_users
+        job.display.progress(f"rows: {window.name}", done, len(users))
+    return joined(parts)
+
+
+def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_query: int) -> list[Part]:
+    """Each user asks twice, with and without the items they had: so one ranker learns both tasks."""
+    user_ids, pool = chunk.block.history.user_ids, chunk.pool
+    keys = pl.DataFrame({"user_id": user_ids.gather(pool.user), "item_id": catalogue.ids(pool.item)})
+    label = keys.join(truth, on=["user_id", "item_id"], how="left", maintain_order="left")["label"].fill_null(0).to_numpy()
+    by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
+    matrix = ranker.matrix(chunk.frame, features.names())
+    parts = []
+    for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
+        chosen = np.flatnonzero(allowed & _has_positive(pool.user, (label > 0) & allowed))
+        query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
+        parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), by_behaviour[chosen]))
+    return parts
+
+
+def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
+    found: Bools = np.bincount(user, positive, minlength=int(user.max(initial=0)) + 1) > 0
+    of_rows: Bools = found[user]
+    return of_rows
+
+
+NO_ROWS = Part(
+    ranker.Rows(np.empty((0, len(features.names())), np.float32), np.empty(0, np.int32), np.empty(0, np.uint32)), np.empty(0, bool)
+)
+"""Of a window in which nobody acted."""
+
+
+def joined(parts: list[Part]) -> Part:
+    """The parts one after another; none at all has no row."""
+    parts = parts or [NO_ROWS]
+    rows = ranker.Rows(
+        np.concatenate([part.rows.features for part in parts]),
+        np.concatenate([part.rows.label for part in parts]),
+        np.concatenate([part.rows.query_id for part in parts]),
+    )
+    return Part(rows, np.concatenate([part.by_behaviour for part in parts]))
+
+
+def _refuse_few(part: Part, where: str, setting: str) -> None:
+    n = len(np.unique(part.rows.query_id))
+    if n < MIN_QUERIES:
+        raise TooShortError(f"{where}: only {n} queries have a positive among their candidates, {MIN_QUERIES} are needed. Raise {setting}.")
+
+
+def columns(part: Part, name: str) -> ranker.Rows:
+    """The rows; for `ranker_no_text` less the text features, the rows that only text retrieved, and queries so left without a positive."""
+    if name == "ranker":
+        return part.rows
+    every = features.names()
+    wanted = np.array([every.index(feature) for feature in features.names(with_text=False)])
+    query = np.unique(part.rows.query_id, return_inverse=True)[1]
+    kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
+    return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])
