@@ -25,7 +25,7 @@ RUN_ID = "20240301-031500-ab12cd"
 
 
 class Shop(NamedTuple):
-    """A run with a real text model on a checkerboard: items are named by two words of their side, GONE, YET and SILENT aside."""
+    """A run with a real text model on a checkerboard whose items are named by two words of their side, and GONE, YET, SILENT."""
 
     path: Path
     learned: Learned
