@@ -120,7 +120,10 @@ class Text(Section):
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")
-    token_budget: int = Field(4096, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
+    token_budget: int = Field(2048, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
+    scoring: Literal["float32", "int8"] = Field(
+        "float32", description="numbers in which a fitted encoder counts; int8: quicker, a little less exact, needs recsys[onnx]"
+    )
     states_mb: int = Field(1200, ge=0, le=10**6, description="MB for kept outputs of the layers that are not trained; 0: none")
 
 

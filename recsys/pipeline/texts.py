@@ -44,6 +44,8 @@ class Texts:
 def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     """Find the encoder, tokenise the catalogue, and encode what was never encoded before."""
     config = job.config.text
+    if config.scoring == "int8":
+        text.require_onnx()  # before anything is trained
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
     values = text.item_texts(catalogue.items)
@@ -80,10 +82,18 @@ def fit_texts(
         job.display.progress,
     )
     model, fitted = training.run()
-    pooled = training.pooled.numpy()
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    pooled = _fitted_vectors(job, model.encoder, texts, training.pooled.numpy())
     training.checkpoint.clear()
     return TextSide(model, model.item_vectors(pooled, texts.has_text), unit(texts.pooled, texts.has_text)), fitted
+
+
+def _fitted_vectors(job: Job, encoder: text.Encoder, texts: Texts, pooled: Floats) -> Floats:
+    """The catalogue's pooled vectors as tonight will have them: those of the training, or, in int8, of the quantised encoder."""
+    if job.config.text.scoring == "int8":
+        encoder.use_int8()
+        return _pooled(job, encoder, texts.digest, texts.inputs)
+    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    return pooled
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:

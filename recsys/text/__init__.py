@@ -2,6 +2,7 @@
 
 from recsys.text.checkpoint import Checkpoint
 from recsys.text.encoder import Encoder, Inputs
+from recsys.text.int8 import require_onnx
 from recsys.text.model import InterestModel, item_texts, mean_of_history
 from recsys.text.tiny import write_tiny_bert
 from recsys.text.training import Fitted, Question, Training
@@ -19,5 +20,6 @@ __all__ = [
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "require_onnx",
     "write_tiny_bert",
 ]

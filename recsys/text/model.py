@@ -16,9 +16,11 @@ from recsys.blocks import Bools, Floats, History
 from recsys.config import Text
 from recsys.errors import ModelError
 from recsys.text.encoder import Encoder
+from recsys.text.int8 import Int8
 from recsys.text.tower import Tower
 
 USERS_AT_ONCE = 512
+INT8_FILE = "int8.onnx"
 
 
 def item_texts(items: pl.DataFrame) -> list[str]:
@@ -67,6 +69,8 @@ class InterestModel:
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
         self.encoder.tokenizer.save_pretrained(folder / "encoder")
+        if self.encoder.int8:
+            (folder / INT8_FILE).write_bytes(self.encoder.int8.onnx_bytes)
         save_file({name: t.contiguous() for name, t in self.tower.state_dict().items()}, folder / "tower.safetensors")
         shape = {"hidden": self.encoder.hidden, "dim": self.tower.dim, "history": self.history}
         (folder / "tower.json").write_text(json.dumps(shape, sort_keys=True))
@@ -81,7 +85,16 @@ class InterestModel:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the interest model is not whole ({error}). Train again.") from None
         encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget)
+        if text.scoring == "int8":
+            encoder.int8 = _int8(folder / INT8_FILE)
         return cls(encoder, tower.eval(), shape["history"])
+
+
+def _int8(path: Path) -> Int8:
+    try:
+        return Int8(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: the interest model is not whole ({error}). Train again.") from None
 
 
 def mean_of_history(history: History, item_vectors: Floats, n: int) -> Floats:
