@@ -19,11 +19,12 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[bench,onnx]'
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory
 	$(BIN)/python -m benchmarks.distillation
+	$(BIN)/python -m benchmarks.encoding
 
 dashboard: $(VENV)/.demo
 	$(BIN)/recsys dashboard --config $(CONFIG)

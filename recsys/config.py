@@ -145,7 +145,10 @@ class Text(Section):
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")
     check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; warm checks come every 100 steps")
-    token_budget: int = Field(4096, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
+    token_budget: int = Field(2048, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
+    scoring: Literal["float32", "int8"] = Field(
+        "float32", description="numbers in which a fitted encoder counts; int8: quicker, a little less exact, needs recsys[onnx]"
+    )
     distil_epochs: int = Field(
         0, ge=0, le=1000, description="passes over the texts that teach half the layers to give the tuned encoder's vectors; 0: none"
     )
@@ -273,6 +276,8 @@ class Config(Section):
             faults.append(f"ranker.label_gain: {len(gain)} gains for labels 0 to {max(labels)}: give {max(labels) + 1}")
         if self.text.tune == "prefix" and self.text.gradient_checkpointing:
             faults.append("text.gradient_checkpointing: a prefix cannot run again; set it to false, or text.tune to lora")
+        if self.text.tune == "prefix" and self.text.scoring == "int8":
+            faults.append("text.scoring: int8 takes no prefix; set it to float32, or text.tune to lora")
         if self.text.exposure and self.text.loss == "softmax":
             faults.append(
                 "text.exposure: weighs what was shown, softmax learns from likes alone; set it to 0, or text.loss to pointwise or list"

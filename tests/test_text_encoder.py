@@ -47,7 +47,7 @@ def test_batches_cover_every_row_once_within_the_token_budget(encoder: Encoder, 
     batches = list(encoder.batches(inputs, rows))
     assert sorted(np.concatenate([*batches, []]).astype(int).tolist()) == sorted(rows.tolist())
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * inputs.lengths[batch].max() <= encoder.token_budget
+        assert len(batch) == 1 or len(batch) * inputs.lengths[batch].max() <= encoder.budget.tokens
 
 
 def test_a_vector_depends_on_neither_batch_nor_order(folder: Path, encoder: Encoder) -> None:

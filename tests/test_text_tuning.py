@@ -357,7 +357,7 @@ def test_out_of_memory_halves_the_token_budget_says_so_and_goes_on(folder: Path,
     made = encoder(folder, "full", token_budget=1024)
     tried = small_memory(made, 200, message)
     np.testing.assert_allclose(vectors(made), expected, atol=1e-5)
-    assert made.token_budget == 128
+    assert made.budget.tokens == 128
     said = [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()]
     assert ["from 1024 to 512" in said[0], "from 512 to 256" in said[1], "from 256 to 128" in said[2]] == [True] * 3
     assert len(said) == sum(size > 200 for size in tried) == 3
@@ -375,7 +375,7 @@ def test_a_batch_done_again_after_running_out_of_memory_counts_once(folder: Path
             made.model.encoder.layer[0].register_full_backward_hook(lambda _, __, given: refuse_above(200, given))
         made.push(inputs, np.arange(40), torch.ones(40, 32))
         gradients.append([p.grad for p in made.parameters()])
-    assert made.token_budget == 128
+    assert made.budget.tokens == 128
     for plain, redone in zip(*gradients, strict=True):
         torch.testing.assert_close(redone, plain, atol=1e-4, rtol=1e-4)
 

@@ -57,6 +57,8 @@ class Texts:
 def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     """Find the encoder, tokenise the catalogue, and encode what was never encoded before."""
     config, begun = job.config.text, time.perf_counter()
+    if config.scoring == "int8":
+        text.require_onnx()  # before anything is trained
     folder = text.find_encoder(config.encoder, job.base)
     encoder = _encoder(job, folder)
     if config.distil_epochs:
@@ -100,7 +102,14 @@ def fit_texts(
     if text.workers().is_main:
         VectorCache(job.home.caches / "vectors").add(side.model.encoder.digest(), texts.digest, training.pooled)
     training.checkpoint.clear()
-    return side, fitted
+    return _counted_in_int8(job, texts, catalogue, side) if job.config.text.scoring == "int8" else side, fitted
+
+
+def _counted_in_int8(job: Job, texts: Texts, catalogue: Catalogue, side: TextSide) -> TextSide:
+    """The same model with the vectors that tonight's will be comparable to: those of the quantised encoder."""
+    side.model.encoder.use_int8()
+    pooled = _pooled(job, side.model.encoder, texts.digest, replace(texts.inputs, states=None))
+    return replace(_side(side.model, pooled, texts.has_text, catalogue, side.frozen), teacher=side.teacher)
 
 
 def _student_side(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted, catalogue: Catalogue, taught: TextSide) -> TextSide:
@@ -202,6 +211,15 @@ def _shown(job: Job, catalogue: Catalogue, events: pl.LazyFrame, history: Histor
     shown = shown_lists(events, catalogue, history.user_ids, start, end, job.config)
     refuse_none(shown, job.config.text.loss)
     return shown
+
+
+def _fitted_vectors(job: Job, encoder: text.Encoder, texts: Texts, pooled: Floats) -> Floats:
+    """The catalogue's pooled vectors as tonight will have them: those of the training, or, in int8, of the quantised encoder."""
+    if job.config.text.scoring == "int8":
+        encoder.use_int8()
+        return _pooled(job, encoder, texts.digest, texts.inputs)
+    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
+    return pooled
 
 
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:

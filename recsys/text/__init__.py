@@ -5,6 +5,7 @@ from recsys.text.distil import Distilled, compared, distil, student_layers
 from recsys.text.encoder import Encoder
 from recsys.text.fitted import Fitted, OnCheck, Question, check_ndcg
 from recsys.text.inputs import Inputs
+from recsys.text.int8 import require_onnx
 from recsys.text.model import InterestModel, mean_of_history
 from recsys.text.template import encoder_texts, item_texts, text_groups
 from recsys.text.tiny import write_tiny_bert
@@ -32,6 +33,7 @@ __all__ = [
     "find_encoder",
     "item_texts",
     "mean_of_history",
+    "require_onnx",
     "student_layers",
     "text_groups",
     "workers",

@@ -27,6 +27,7 @@ from recsys.blocks import Floats
 from recsys.errors import ModelError
 from recsys.text.encoder import SPLITTABLE, Encoder, Progress
 from recsys.text.inputs import Inputs
+from recsys.text.memory import Budget
 
 LEARNING_RATE = 5e-4
 STEP_TOKENS = 512
@@ -136,7 +137,7 @@ def _seconds(encoder: Encoder, inputs: Inputs, rows: NDArray[Any]) -> float:
 def _steps(student: Encoder, inputs: Inputs, rows: NDArray[Any], epochs: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Batches of like length, of STEP_TOKENS tokens or fewer, drawn anew and in another order in each epoch."""
     narrow = copy.copy(student)
-    narrow.token_budget = min(STEP_TOKENS, student.token_budget)
+    narrow.budget = Budget(min(STEP_TOKENS, student.budget.tokens))
     steps: list[NDArray[np.int64]] = []
     for _ in range(epochs):
         batches = list(narrow.batches(inputs, rng.permutation(rows)))

@@ -52,6 +52,10 @@ class Inputs:
         """(len(rows), longest) token ids, `padding` behind the end of a text."""
         return np.where(self.mask(rows), self.ids[self._places(rows)], padding).astype(np.int64)
 
+    def packed_ids(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Token ids of the rows, one text after another."""
+        return np.concatenate([self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]).astype(np.int64)
+
     def padded_states(self, rows: NDArray[Any]) -> Floats:
         """(len(rows), longest, hidden) states; behind the end of a text stands something that a mask must hide."""
         assert self.states is not None

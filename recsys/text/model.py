@@ -19,6 +19,7 @@ from recsys.errors import DataError, ModelError
 from recsys.schema import EVENT_TYPES
 from recsys.text.encoder import Encoder
 from recsys.text.inputs import Inputs
+from recsys.text.int8 import Int8
 from recsys.text.past import Past, past_of, whole_past
 from recsys.text.shown import Shown
 from recsys.text.template import item_texts
@@ -26,6 +27,7 @@ from recsys.text.tower import Tower
 from recsys.text.tuning import Way
 
 USERS_AT_ONCE = 512
+INT8_FILE = "int8.onnx"
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class InterestModel:
         """Write encoder, tokenizer and tower into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save(folder)
+        if self.encoder.int8:
+            (folder / INT8_FILE).write_bytes(self.encoder.int8.onnx_bytes)
         towers = {"tower": self.tower} | ({"blend": self.blend} if self.blend else {})
         tensors = {f"{name}.{key}": t.contiguous() for name, tower in towers.items() for key, t in tower.state_dict().items()}
         save_file(tensors, folder / "tower.safetensors")
@@ -154,6 +158,8 @@ class InterestModel:
         encoder = Encoder(folder / "encoder", text.pooling, text.max_tokens, text.train_layers, text.token_budget, Way.of(text))
         if (folder / "prefix").is_dir():
             encoder.load_prefix(folder / "prefix")
+        if text.scoring == "int8":
+            encoder.int8 = _int8(folder / INT8_FILE)
         return cls(encoder, tower, shape["history"], blend, tuple(known or ()), shape["gain"])
 
     def _sentences(self, sentences: list[str]) -> Inputs:
@@ -199,6 +205,13 @@ def _one_like(n: int) -> Past:
 def _filled(tower: Tower, tensors: dict[str, torch.Tensor], prefix: str) -> Tower:
     tower.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     return tower
+
+
+def _int8(path: Path) -> Int8:
+    try:
+        return Int8(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: the interest model is not whole ({error}). Train again.") from None
 
 
 def mean_of_history(history: History, item_vectors: Floats, n: int) -> Floats:
