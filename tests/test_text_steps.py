@@ -182,7 +182,7 @@ def test_weights_too_old_to_count_give_no_loss_and_not_a_number_that_is_none() -
     scores = torch.zeros((32, N_ITEMS), requires_grad=True)
     loss = visit_steps(half_life_days=0.01).asked(0).loss(scores)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert not scores.grad.any()
 
 
