@@ -241,7 +241,7 @@ def _nothing_to_learn(texts: Texts) -> str:
     n_texts = len(np.unique(texts.group[texts.has_text]))
     if n_texts < 2:
         return f"{'no item has a text' if not n_texts else 'every item with a text has the same one'}; the text gives no order of items"
-    return "nobody liked or chose an item with a text in the text window; the encoder is used as it is"
+    return "nobody liked an item with a text in the text window; the encoder is used as it is"
 
 
 def unit(pooled: Floats, has_text: Bools) -> Floats:
