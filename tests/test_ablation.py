@@ -97,6 +97,18 @@ def test_untrained_text_is_frozen_text_and_what_there_is_not_is_named(tmp_path) 
     assert "distilled is left out: the layers of text.encoder cannot be halved." in " ".join(told.split())
 
 
+def test_where_the_run_is_distilled_the_student_is_its_ranker_and_the_teacher_is_tuned(tmp_path) -> None:
+    world = worlds.checkerboard()
+    changes = QUICK | {"text": QUICK["text"] | {"distil_epochs": 1}}
+    content = face.train(worlds.write_world(tmp_path, world.items, world.events, changes), ablate=True).record("report")
+    made = content["ablation"]
+    assert [costs["variant"] for costs in made["variants"]] == list(VARIANTS)
+    assert made["distil_epochs"] == 1
+    for task, judged in made["tasks"].items():
+        assert judged["systems"]["distilled"] == pytest.approx(content["tasks"][task]["systems"]["ranker"]["ndcg@10"])
+        assert judged["systems"]["tuned_collaborative"] != judged["systems"]["distilled"]
+
+
 def asked(n_users: int, seed: int = 0) -> tuple[dict[str, pl.DataFrame], evaluate.Question]:
     """Random lists of two systems, and a random truth, over twelve items of two ages and three categories."""
     rng = np.random.default_rng(seed)
