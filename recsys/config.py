@@ -144,7 +144,7 @@ class Text(Section):
     tower_learning_rate: float = Field(3e-3, gt=0, le=1, description="of the projection and the history tower")
     valid_days: Days = Field(14, description="days at the end of the text window held out for early stopping")
     patience: int = Field(3, ge=1, le=1000, description="checks without a gain before training stops")
-    check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; those of the other phases come every 50 steps")
+    check_steps: int = Field(20, ge=1, le=10**6, description="joint steps between two checks; 50 in the other phases")
     token_budget: int = Field(2048, ge=64, le=10**7, description="tokens of one forward pass of the encoder")
     scoring: Literal["float32", "int8"] = Field(
         "float32", description="numbers in which a fitted encoder counts; int8: quicker, a little less exact, needs recsys[onnx]"
