@@ -153,26 +153,6 @@ def step_of(n_visits: int, items: np.ndarray, pairs: list[tuple[int, int, float]
     return Step(np.arange(n_visits), visit, item, weight.astype(np.float64), items.astype(np.int32), log_inclusion)
 
 
-@given(seed=st.integers(0, 1000))
-@settings(deadline=None)
-def test_the_loss_is_what_a_loop_gives_in_double_precision(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores, liked, log_inclusion = rng.normal(size=(3, 7)) * 5, rng.random((3, 7)) < 0.4, -rng.random(7) * 4
-    pairs = [(int(rng.integers(3)), int(rng.integers(7)), float(rng.random() + 0.1)) for _ in range(5)]
-    total = 0.0
-    for visit, item, _ in pairs:
-        liked[visit, item] = True
-    for visit, item, weight in pairs:
-        below = math.exp(scores[visit, item])
-        for j in range(7):
-            if not liked[visit, j]:
-                below += math.exp(scores[visit, j]) / math.exp(log_inclusion[j])
-        total -= weight * math.log(math.exp(scores[visit, item]) / below)
-    step = step_of(3, np.arange(7), pairs, log_inclusion)
-    loss = float(softmax_loss(torch.from_numpy(scores), step, torch.from_numpy(liked)))
-    assert loss == pytest.approx(total / sum(weight for *_, weight in pairs), rel=1e-9)
-
-
 def test_with_every_item_in_the_step_it_is_the_full_softmax_without_correction() -> None:
     visits = toy()
     sampler = Sampler(visits, np.ones(N, bool), 5, 2, N, seed=1)

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from recsys.blocks import Bools, Catalogue, Floats, History, Index, top_k
 from recsys.candidates.collaborative import Collaborative
-from recsys.candidates.sources import Blended, Block, CategoryPopularity, Neighbours, Popularity, Repurchase, Source, TextMatch
+from recsys.candidates.sources import Blended, Block, CategoryPopularity, Neighbours, Popularity, Repurchase, Source, TextMatch, blend
 from recsys.config import Candidates
 
-__all__ = ["Blended", "Block", "Neighbours", "Pool", "Source", "TextMatch", "behaviour_sources", "fuse", "list_top", "pool_of"]
+__all__ = ["Blended", "Block", "Neighbours", "Pool", "Source", "TextMatch", "behaviour_sources", "blend", "fuse", "list_top", "pool_of"]
 
 BEHAVIOUR = ("popularity", "category_popularity", "covisitation", "item_cosine", "collaborative", "repurchase")
 TEXT, BLEND = "text", "text_collaborative"

@@ -201,10 +201,14 @@ class Blended:
 
     def score(self, block: Block) -> Floats:
         """The sum; -inf where neither has anything to say."""
-        interest, near = self.interest.score(block), self.neighbours.score(block)
-        known = np.isfinite(interest), np.isfinite(near)
-        total = np.where(known[0], interest, 0) + np.float32(self.gain) * np.where(known[1], near, 0)
-        return np.where(known[0] | known[1], total, NOTHING).astype(np.float32)
+        return blend(self.interest.score(block), self.neighbours.score(block), self.gain)
+
+
+def blend(interest: Floats, near: Floats, gain: float) -> Floats:
+    """interest + gain x near, each (n_users, n_items) with -inf for nothing: nothing counts 0 beside something."""
+    known = np.isfinite(interest), np.isfinite(near)
+    total = np.where(known[0], interest, 0) + np.float32(gain) * np.where(known[1], near, 0)
+    return np.where(known[0] | known[1], total, NOTHING).astype(np.float32)
 
 
 def _decayed_likes(history: History, n_items: int, half_life_days: float) -> Floats:

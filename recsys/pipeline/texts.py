@@ -37,7 +37,7 @@ GAINS = (0.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 class Texts:
     """The catalogue's texts, ready for the encoder.
 
-    values (n,) strings; digest (n,) 32 hex digits; group (n,) int64, one number a distinct text, 0 for none; inputs for the
+    folder of the encoder; digest (n,) 32 hex digits; group (n,) int64, one number a distinct text, 0 for none; inputs for the
     encoder; pooled (n, hidden) float32 by the untrained encoder; seconds: what reading and encoding them took.
     """
 
@@ -164,10 +164,13 @@ def best_gain(side: TextSide, history: History, catalogue: Catalogue, question: 
     """What of GAINS ranks the question best."""
     cosine = candidates.Neighbours.cosine(history, catalogue, config)
     block = candidates.Block(question.history, side.users(question.history))
+    blended = side.sources(cosine, config.half_life_days)[candidates.BLEND]
+    assert isinstance(blended, candidates.Blended)
+    interest, near = blended.interest.score(block), blended.neighbours.score(block)
 
     def figure(gain: float) -> float:
-        tried = replace(side, model=replace(side.model, gain=gain)).sources(cosine, config.half_life_days)[candidates.BLEND]
-        return text.check_ndcg(np.where(question.shown, tried.score(block), -np.inf).astype(np.float32), question.truth)
+        scores = candidates.blend(interest, near, gain)
+        return text.check_ndcg(np.where(question.shown, scores, -np.inf).astype(np.float32), question.truth)
 
     return max(GAINS, key=figure)
 

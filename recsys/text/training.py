@@ -254,6 +254,8 @@ class Training:
 
     def _kept_ids(self, number: int) -> Bools:
         """(n_items,): which items have the vector of their id in step `number`."""
+        if not self.tower.n_ids:
+            return np.zeros(len(self.id_row), bool)
         kept = np.random.default_rng([self.seed, number, 3]).random(len(self.id_row)) >= self.config.id_dropout
         return kept & (self.id_row >= 0)
 
