@@ -216,15 +216,6 @@ def _shown(job: Job, catalogue: Catalogue, events: pl.LazyFrame, history: Histor
     return shown
 
 
-def _fitted_vectors(job: Job, encoder: text.Encoder, texts: Texts, pooled: Floats) -> Floats:
-    """The catalogue's pooled vectors as tonight will have them: those of the training, or, in int8, of the quantised encoder."""
-    if job.config.text.scoring == "int8":
-        encoder.use_int8()
-        return _pooled(job, encoder, texts.digest, texts.inputs)
-    VectorCache(job.home.caches / "vectors").add(encoder.digest(), texts.digest, pooled)
-    return pooled
-
-
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:
     """The vectors of a catalogue by a fitted model: only texts that it never encoded go through the encoder."""
     values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
