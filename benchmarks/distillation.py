@@ -14,15 +14,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import polars as pl
 import torch
 
-from recsys.blocks import top_k
+from benchmarks.positions import in_order, nearest_text
 from recsys.evaluate.intervals import compare
-from recsys.metrics import ndcg
 from recsys.text import MINILM, Encoder, Inputs, distil, find_encoder
 
-K, LAST, USERS_AT_ONCE, BOOTSTRAP, TIMED_TEXTS, ROUNDS, SEED = 10, 5, 1000, 1000, 500, 7, 7
+BOOTSTRAP, TIMED_TEXTS, ROUNDS, SEED = 1000, 500, 7, 7
 
 
 def main() -> None:
@@ -35,18 +33,10 @@ def main() -> None:
         print(f"skipped: there is no {arguments.folder / 'items.parquet'}; name a folder with --folder")
         return
     torch.set_num_threads(1)
-    items = pl.read_parquet(arguments.folder / "items.parquet").sort("item_id")
-    histories = histories_of(pl.read_parquet(arguments.folder / "events.parquet"), items)
+    items, histories = in_order(arguments.folder)
     encoders, inputs, vectors = taught(items["text"].to_list(), arguments.encoder, arguments.epochs)
-    per_user = {name: {"ndcg@10": leave_one_out(unit(vectors[name]), histories)} for name in encoders}
+    per_user = {name: {"ndcg@10": nearest_text(vectors[name], histories)} for name in encoders}
     table(encoders, inputs, vectors, per_user)
-
-
-def histories_of(events: pl.DataFrame, items: pl.DataFrame) -> list[np.ndarray]:
-    """Items of each user in order, as rows of the catalogue; users of two events or more."""
-    rows = events.join(items.select("item_id").with_row_index("row"), on="item_id").sort("user_id", "pos")
-    lists = rows.group_by("user_id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)["row"]
-    return [one.to_numpy().astype(np.int64) for one in lists]
 
 
 def taught(texts: list[str], name: str, epochs: int) -> tuple[dict[str, Encoder], Inputs, dict[str, np.ndarray]]:
@@ -61,19 +51,6 @@ def taught(texts: list[str], name: str, epochs: int) -> tuple[dict[str, Encoder]
         print(f"{student}: {passes} passes over {len(rows):,} texts, {time.perf_counter() - begun:.0f} s", flush=True)
         vectors[student] = encoders[student].encode(inputs, quiet)
     return encoders, inputs, vectors
-
-
-def leave_one_out(vectors: np.ndarray, histories: list[np.ndarray]) -> np.ndarray:
-    """ndcg@10 (n_users,)."""
-    parts = []
-    for start in range(0, len(histories), USERS_AT_ONCE):
-        block = histories[start : start + USERS_AT_ONCE]
-        scores = np.stack([vectors[one[:-1][-LAST:]].mean(axis=0) for one in block]) @ vectors.T
-        for row, one in enumerate(block):
-            scores[row, one[:-1]] = -np.inf
-        answers = np.array([one[-1] for one in block])
-        parts.append(ndcg(top_k(scores, K)[0] == answers[:, None], np.ones(len(block), np.int64)))
-    return np.concatenate(parts)
 
 
 def table(encoders: dict[str, Encoder], inputs: Inputs, vectors: dict[str, np.ndarray], per_user: dict[str, dict[str, np.ndarray]]) -> None:

@@ -21,13 +21,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from recsys.blocks import top_k
+from benchmarks.positions import in_order, nearest_text
 from recsys.evaluate.intervals import compare
-from recsys.metrics import ndcg
 from recsys.text import MINILM, Encoder, find_encoder
 
 FOLDER = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data"))
-MAX_TOKENS, TOKEN_BUDGET, LAST, K, SEED = 256, 2048, 5, 10, 7
+MAX_TOKENS, TOKEN_BUDGET, SEED = 256, 2048, 7
 
 
 def main() -> None:
@@ -113,14 +112,9 @@ def timed(ways: dict[str, Callable[[], np.ndarray]], rounds: int) -> tuple[Secon
 
 
 def ranking(encoders: dict[str, Encoder]) -> None:
-    items = pl.read_parquet(FOLDER / "amazon_toys" / "items.parquet").sort("item_id")
-    events = pl.read_parquet(FOLDER / "amazon_toys" / "events.parquet").sort("user_id", "pos")
-    place = items.with_row_index("item")
-    rows = events.join(place, on="item_id", maintain_order="left").group_by("user_id", maintain_order=True).agg("item")["item"].to_list()
-    per_user = {}
-    for name, encoder in encoders.items():
-        pooled = vectors(encoder, items["text"].fill_null("").to_list())
-        per_user[name] = {"ndcg@10": np.concatenate([judged(unit(pooled), rows[a : a + 512]) for a in range(0, len(rows), 512)])}
+    items, histories = in_order(FOLDER / "amazon_toys")
+    texts = items["text"].fill_null("").to_list()
+    per_user = {name: {"ndcg@10": nearest_text(vectors(encoder, texts), histories)} for name, encoder in encoders.items()}
     figures, pairs = compare(per_user, "ours int8", ("ndcg@10",), 1000, SEED)
     for name, by_metric in figures.items():
         figure = by_metric["ndcg@10"]
@@ -128,15 +122,6 @@ def ranking(encoders: dict[str, Encoder]) -> None:
     loss = pairs[0]
     counts = f"better {loss.better}, tied {loss.tied}, worse {loss.worse}"
     print(f"int8 - float32: {loss.difference:+.5f} [{loss.low:+.5f}, {loss.high:+.5f}]; {counts}")
-
-
-def judged(items: np.ndarray, rows: list[list[int]]) -> np.ndarray:
-    users = np.stack([items[row[-1 - LAST : -1]].mean(axis=0) for row in rows])
-    scores = users @ items.T
-    for user, row in enumerate(rows):
-        scores[user, [item for item in row[:-1] if item != row[-1]]] = -np.inf
-    hits = top_k(scores, K)[0] == np.array([row[-1] for row in rows])[:, None]
-    return ndcg(hits, np.ones(len(rows), np.int64))
 
 
 def vectors(encoder: Encoder, texts: list[str]) -> np.ndarray:

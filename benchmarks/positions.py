@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys.blocks import Catalogue, History
+from recsys.blocks import Catalogue, History, top_k
 from recsys.errors import TableError
+from recsys.metrics import ndcg
 from recsys.schema import ITEMS, TIME
 
 END = datetime(2024, 1, 1, tzinfo=UTC)
@@ -82,6 +83,32 @@ def read(folder: Path) -> Positions:
     absent = {column.name: pl.lit(None, column.dtype) for column in ITEMS.columns if column.name not in ("item_id", "title")}
     absent["description"] = pl.lit("")
     return Positions(Catalogue.of(catalogue.with_columns(**absent).select(ITEMS.names)), kept)
+
+
+def in_order(folder: Path) -> tuple[pl.DataFrame, list[np.ndarray]]:
+    """items.parquet sorted by item_id, and the rows in it of what each user had, in order; users of two events or more."""
+    items = pl.read_parquet(folder / "items.parquet").sort("item_id")
+    events = pl.read_parquet(folder / "events.parquet")
+    rows = events.join(items.select("item_id").with_row_index("row"), on="item_id").sort("user_id", "pos")
+    lists = rows.group_by("user_id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)["row"]
+    return items, [one.to_numpy().astype(np.int64) for one in lists]
+
+
+def nearest_text(vectors: np.ndarray, histories: list[np.ndarray], last: int = 5, k: int = 10) -> np.ndarray:
+    """ndcg@k (n_users,) of each user's last item by the cosine of pooled vectors (n_items, hidden) and the mean of the `last` before it.
+
+    The items the user had before are masked.
+    """
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    parts = []
+    for start in range(0, len(histories), 512):
+        block = histories[start : start + 512]
+        scores = np.stack([unit[one[:-1][-last:]].mean(axis=0) for one in block]) @ unit.T
+        for row, one in enumerate(block):
+            scores[row, np.setdiff1d(one[:-1], one[-1:])] = -np.inf
+        hits = top_k(scores, k)[0] == np.array([one[-1] for one in block])[:, None]
+        parts.append(ndcg(hits, np.ones(len(block), np.int64)))
+    return np.concatenate(parts)
 
 
 EMPTY_EVENT = {"value": pl.Float32, "price": pl.Float32, "request_id": pl.String, "position": pl.Int32, "propensity": pl.Float32}
