@@ -14,7 +14,7 @@ from recsys.blocks import Floats
 from recsys.errors import ModelError
 from recsys.pipeline.texts import fit_texts, load_texts, read_texts
 from recsys.pipeline.world import read_world
-from recsys.text import Encoder, Inputs, InterestModel, compared, distil, item_texts, student_layers, write_tiny_bert
+from recsys.text import Encoder, Inputs, InterestModel, Way, compared, distil, item_texts, student_layers, write_tiny_bert
 from recsys.text.distil import distance
 from recsys.text.tower import Tower
 from recsys.timeline import evaluation_ledger
@@ -192,3 +192,11 @@ def test_with_distil_epochs_the_student_takes_the_tuned_encoders_place_and_both_
     assert found.student_ndcg not in (None, found.teacher_ndcg)
     assert len(side.model.encoder.model.encoder.layer) == 1
     np.testing.assert_allclose(again.vectors["text"], side.vectors["text"], atol=1e-5)
+
+
+@pytest.mark.parametrize("tune", ["full", "lora", "none"])
+def test_an_encoder_tuned_in_any_way_has_a_student(tmp_path: Path, tune: str) -> None:
+    folder = write_tiny_bert(tmp_path, ["red lamp", "blue mug"], 7, layers=4)
+    tuned = Encoder(folder, "mean", 8, 2, 256, Way(tune))
+    assert student_layers(tuned) == [0, 3]
+    assert all(p.requires_grad for p in tuned.with_layers([0, 3]).model.encoder.layer.parameters())

@@ -59,7 +59,7 @@ def student_layers(teacher: Encoder) -> list[int]:
     Raises ModelError for an encoder of one layer, or one whose layers cannot be picked apart.
     """
     kind = teacher.model.config.model_type
-    if not teacher.splits:
+    if kind not in SPLITTABLE:
         raise ModelError(
             f"text.distil_epochs: the layers of {kind!r} encoders cannot be picked apart. "
             f"Set it to 0, or text.encoder to one of {', '.join(SPLITTABLE)}."
