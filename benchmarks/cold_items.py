@@ -16,11 +16,10 @@ import numpy as np
 import polars as pl
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from recsys import candidates, config_file, text, timeline
+from recsys import candidates, config_file, metrics, text, timeline
 from recsys.blocks import Floats, History, top_k
 from recsys.candidates import Block
 from recsys.evaluate.intervals import compare
-from recsys.metrics import ndcg
 from recsys.pipeline.job import Display, Job, utc_now
 from recsys.pipeline.snapshot import weights
 from recsys.pipeline.tables import events_of
@@ -56,7 +55,7 @@ def main() -> None:
         print(f"tuned - {pair.b:<8} {pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}]")
 
 
-def asked(job: Job, world: World, texts: Texts, number: int, days: int) -> dict[str, Floats]:
+def asked(job: Job, world: World, texts: Texts, number: int, days: int) -> dict[str, metrics.Floats]:
     """ndcg@10 of every query of the cutoff `number` windows before the end, by system."""
     window = timeline.Window("cold", world.end - timedelta(days=days * number), world.end - timedelta(days=days * (number - 1)))
     before = world.events.filter(pl.col("event_time") < pl.lit(window.start, TIME))
@@ -95,11 +94,11 @@ def by_mean(history: History, vectors: Floats, cold: np.ndarray, n: int) -> Floa
     return total
 
 
-def judged(scores: Floats, liked: np.ndarray) -> Floats:
+def judged(scores: Floats, liked: np.ndarray) -> metrics.Floats:
     """ndcg@10 (n_users,)."""
     best, _ = top_k(scores.astype(np.float32), K)
     hits = np.take_along_axis(liked, np.maximum(best, 0), axis=1) & (best >= 0)
-    return ndcg(hits, liked.sum(axis=1))
+    return metrics.ndcg(hits, liked.sum(axis=1))
 
 
 if __name__ == "__main__":

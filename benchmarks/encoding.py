@@ -13,6 +13,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -50,7 +51,9 @@ def our_encoders() -> dict[str, Encoder]:
         made[name] = Encoder(find_encoder(MINILM, Path(), hub=False), "mean", MAX_TOKENS, 0, TOKEN_BUDGET)
     begun = time.perf_counter()
     made["ours int8"].use_int8()
-    print(f"export to int8: {time.perf_counter() - begun:.1f} s, {len(made['ours int8'].int8.onnx_bytes) / 1e6:.0f} MB")
+    graph = made["ours int8"].int8
+    assert graph
+    print(f"export to int8: {time.perf_counter() - begun:.1f} s, {len(graph.onnx_bytes) / 1e6:.0f} MB")
     return made
 
 
@@ -81,7 +84,7 @@ def speed(texts: list[str], encoders: dict[str, Encoder], rounds: int) -> None:
 
     theirs = SentenceTransformer(str(find_encoder(MINILM, Path(), hub=False)), device="cpu")
     ways: dict[str, Callable[[], np.ndarray]] = {"sentence-transformers": lambda: theirs.encode(texts, show_progress_bar=False)}
-    ways |= {name: lambda encoder=encoder: vectors(encoder, texts) for name, encoder in encoders.items()}
+    ways |= {name: partial(vectors, encoder, texts) for name, encoder in encoders.items()}
     lengths = encoders["ours float32"].tokens(texts).lengths
     spread = f"{lengths.min()} to {lengths.max()} tokens, median {np.median(lengths):.0f}"
     print(f"{len(texts):,} texts of {spread}; {torch.get_num_threads()} threads", flush=True)
@@ -108,7 +111,8 @@ def timed(ways: dict[str, Callable[[], np.ndarray]], rounds: int) -> tuple[Secon
             found[name] = ways[name]()
             seconds[name].append(time.perf_counter() - begun)
             core_seconds[name].append(time.process_time() - core_begun)
-    return *({name: values[1:] for name, values in spent.items()} for spent in (seconds, core_seconds)), found
+    after_warming = ({name: values[1:] for name, values in spent.items()} for spent in (seconds, core_seconds))
+    return next(after_warming), next(after_warming), found
 
 
 def ranking(encoders: dict[str, Encoder]) -> None:

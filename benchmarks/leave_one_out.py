@@ -250,7 +250,7 @@ class Encoded:
         if model.blend:
             vectors[candidates.BLEND] = model.item_vectors(training.pooled, training.has_text, training.id_row)
         side = TextSide(replace(model, gain=chosen.gain if chosen else 0.0), vectors, unit(self.pooled, training.has_text))
-        if not chosen and model.blend:
+        if asked and model.blend:
             catalogue = self.world.positions.catalogue
             fitted.gain = best_gain(side, self.world.history(depth), catalogue, asked, settings().candidates)
             side = replace(side, model=replace(model, gain=fitted.gain))

@@ -41,7 +41,7 @@ def main() -> None:
                 index.hnsw.efSearch = 128
             found, seconds = timed(lambda index=index, queries=queries: index.search(queries, K)[1])
             recall = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
-            row(size, name, build, seconds, exact, recall)
+            row(size, name, build, seconds, exact, float(recall))
 
 
 def search_exact(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def timed(search):  # type: ignore[no-untyped-def]
+def timed(search):
     seconds = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()

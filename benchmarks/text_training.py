@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from recsys import config, text
+from recsys import config_file, text
 from recsys.blocks import Catalogue, Floats, History, top_k
 from recsys.config import Text
 from recsys.evaluate.intervals import Paired, compare
@@ -55,7 +55,7 @@ OURS: dict[str, Any] = {
     "push_items": 512,
     "learning_rate": 1e-4,
 }
-THEIRS = {"batch": 64, "learning_rate": 5e-5}
+THEIRS: dict[str, Any] = {"batch": 64, "learning_rate": 5e-5}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def difference(one: Paired) -> str:
 
 def world_of(path: Path) -> World:
     """Read Online Retail and the pairs; draw and keep them where there are none."""
-    settings = config.load(EXAMPLE)
+    settings = config_file.load(EXAMPLE)
     tables = ingest(settings, EXAMPLE.parent, datetime.now(UTC))
     catalogue = Catalogue.of(tables.items)
     texts = text.item_texts(catalogue.items, settings.text.template)
@@ -150,7 +150,8 @@ def world_of(path: Path) -> World:
 
 def drawn(events: pl.DataFrame, text_of: dict[str, str]) -> pl.DataFrame:
     """(previous, next, held_out): for each line of a next invoice one item of the customer's invoice before it."""
-    rng = np.random.default_rng(SEED)
+    rng, last = np.random.default_rng(SEED), events["event_time"].max()
+    assert isinstance(last, datetime)
     invoices = (
         events.filter(pl.col("event_type") == "purchase")
         .group_by("user_id", "request_id")
@@ -159,11 +160,9 @@ def drawn(events: pl.DataFrame, text_of: dict[str, str]) -> pl.DataFrame:
         .with_columns(before=pl.col("next").shift(1).over("user_id"))
         .drop_nulls("before")
     )
-    lines = invoices.explode("next").with_columns(chance=rng.random(invoices["next"].list.len().sum()))
+    lines = invoices.explode("next").with_columns(chance=rng.random(int(invoices["next"].list.len().sum())))
     place = (pl.col("chance") * pl.col("before").list.len()).floor().cast(pl.Int64)
-    pairs = lines.with_columns(
-        previous=pl.col("before").list.get(place), held_out=pl.col("event_time") >= events["event_time"].max() - HELD_OUT
-    )
+    pairs = lines.with_columns(previous=pl.col("before").list.get(place), held_out=pl.col("event_time") >= last - HELD_OUT)
     told = [pl.col(side).replace_strict(text_of, return_dtype=pl.String) for side in ("previous", "next")]
     pairs = pairs.filter(told[0] != told[1]).with_columns(turn=rng.permutation(pairs.filter(told[0] != told[1]).height))
     is_kept = ~pl.col("held_out") | (pl.col("turn") == pl.col("turn").min().over("user_id", "request_id"))
