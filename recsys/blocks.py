@@ -67,6 +67,12 @@ class Catalogue:
         lasts = pl.col("available_until").is_null() | (pl.col("available_until") > as_of)
         return self.items.select((begun & lasts).alias("eligible"))["eligible"].to_numpy().astype(bool)
 
+    def sale_days(self, as_of: datetime) -> Floats:
+        """(n_items, 2) float32: days before as_of at which the item came on sale and left it; inf and -inf where nobody says."""
+        columns = (("available_from", np.inf), ("available_until", -np.inf))
+        ages = [((pl.lit(as_of, TIME) - pl.col(name)).dt.total_seconds() / 86_400).fill_null(unknown) for name, unknown in columns]
+        return self.items.select(ages[0].alias("from"), ages[1].alias("until")).to_numpy().astype(np.float32)
+
 
 @dataclass(frozen=True)
 class History:

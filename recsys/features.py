@@ -109,8 +109,8 @@ TEXT_DERIVED = {
     "item_category": "the item's category, as a code of the fitted model's list; missing for one it never saw",
     "text_place": "place of the interest score among the query's candidates, from 1",
     "text_z": "interest score in standard deviations from the mean of the query's candidates",
-    "text_last": "cosine of the item's text vector and that of the user's last liked item",
-    "text_best": "highest cosine of the item's text vector and those of the user's latest liked items",
+    "text_last": "cosine of the item's text vector and that of the user's last liked item, itself left out",
+    "text_best": "highest cosine of the item's text vector and those of the user's latest liked items, itself left out",
 }
 
 TEXT_HISTORY = 30
@@ -292,7 +292,8 @@ def _history_matches(retrieved: Retrieved, history: History, vectors: Floats, ro
         user = retrieved.user[rows]
         first, last = int(user[0]), int(user[-1]) + 1
         cosine[rows] = _cosines(retrieved.item[rows], user - first, items[first:last], vectors)
-    cosine[~usable[retrieved.user] | ~has_text[retrieved.item][:, None]] = np.nan
+    same: Bools = items[retrieved.user] == retrieved.item[:, None]  # of what the user had, the pair features tell
+    cosine[~usable[retrieved.user] | ~has_text[retrieved.item][:, None] | same] = np.nan
     none = np.count_nonzero(~np.isnan(cosine), axis=1) == 0
     best = np.where(none, np.nan, np.nanmax(np.where(none[:, None], 0, cosine), axis=1))
     first_real = np.argmax(~np.isnan(cosine), axis=1)

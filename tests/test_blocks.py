@@ -132,6 +132,12 @@ def test_an_item_is_eligible_when_its_days_meet_the_half_open_window(begun: int 
     assert shop.eligible(START + timedelta(days=5), START + timedelta(days=10)).tolist() == [shown]
 
 
+def test_sale_days_count_back_from_as_of_and_are_endless_where_nobody_says() -> None:
+    day = [START + timedelta(days=n) for n in (2, 9)]
+    shop = Catalogue.of(items_table([{"item_id": "1", "available_from": day[0], "available_until": day[1]}, {"item_id": "2"}]))
+    assert shop.sale_days(START + timedelta(days=5)).tolist() == [[3.0, -4.0], [np.inf, -np.inf]]
+
+
 def test_histories_of_blocks_that_follow_one_another_join_into_that_of_all() -> None:
     world = checkerboard()
     catalogue, users = Catalogue.of(world.items), world.events["user_id"].unique().sort()

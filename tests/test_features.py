@@ -127,10 +127,10 @@ def test_counts_and_ages_are_what_loops_give(rows: list[Row]) -> None:
 
 
 def loop_cosines(rows: list[Row], user: str, item: int, vectors: Floats) -> tuple[float | None, float | None]:
-    """Of the latest liked item with a text, and the best of all, among the latest 30 interactions."""
+    """Of the latest other liked item with a text, and the best of all, among the latest 30 interactions."""
     own = sorted((r for r in rows if r[0] == user and r[2] != "impression" and r[3] < AT_NOON), key=lambda r: (r[3], r[1], r[2]))[-30:]
     liked = ["abcd".index(r[1]) for r in own if r[2] in LIKED]
-    usable = [n for n in liked if vectors[n].any()]
+    usable = [n for n in liked if vectors[n].any() and n != item]
     if not usable or not vectors[item].any():
         return None, None
     return float(vectors[item] @ vectors[usable[-1]]), max(float(vectors[item] @ vectors[n]) for n in usable)

@@ -19,6 +19,7 @@ from recsys.errors import ConfigError, TableError
 from recsys.pipeline import texts
 from recsys.schema import EVENTS
 from recsys.text import Checkpoint, Encoder, Inputs, Training, item_texts
+from recsys.text.losses import softmax_loss
 from recsys.text.shown import Shown
 from recsys.text.steps import ListSteps, Moments, VisitSteps
 
@@ -225,6 +226,36 @@ def test_without_a_dislike_a_step_is_what_the_sampler_draws() -> None:
     assert all(np.array_equal(steps.asked(n).items, steps.sampler.step(n).items) for n in range(5))
 
 
+def test_an_item_that_was_not_on_sale_at_a_visit_is_no_negative_of_it() -> None:
+    from_days, until_days = np.full(N_ITEMS, np.inf, np.float32), np.full(N_ITEMS, -np.inf, np.float32)
+    from_days[3], until_days[5], from_days[7] = 20.0, 20.0, -4.0
+    config, sale_days = text(queries=64), np.stack([from_days, until_days], axis=1)
+    steps = VisitSteps(HISTORY, ALL, GROUP, NONE, config, 7, sale_days)
+    everywhere = VisitSteps(HISTORY, ALL, GROUP, NONE, config, 7)
+    asked, other = steps.asked(0), everywhere.asked(0)
+    now = torch.from_numpy(asked.moments.now)[:, None]
+    assert (now > 20).any()
+    assert (now < 20).any()
+    scores = torch.randn(len(now), len(asked.items), generator=torch.Generator().manual_seed(1))
+    gone = torch.zeros_like(scores, dtype=torch.bool)
+    gone[:, 3], gone[:, 5], gone[:, 7] = now[:, 0] > 20, now[:, 0] < 20, True
+    liked = torch.from_numpy(everywhere._likes(other.moments.user, other.items))
+    step = everywhere.sampler.step(0)
+    assert float(asked.loss(scores)) == pytest.approx(float(softmax_loss(scores, step, liked | gone)))
+    assert float(asked.loss(scores)) != pytest.approx(float(other.loss(scores)))
+
+
+def test_a_mined_negative_was_on_sale() -> None:
+    sale_days = np.tile(np.array([np.inf, -np.inf], np.float32), (N_ITEMS, 1))
+    sale_days[1, 0] = -1.0
+    few = History.of(TOLD.filter(pl.col("item_id") == "i003"), CATALOGUE, USERS, END, WEIGHTS)
+    given = {"negatives": 0, "hard_negatives": 2, "margin": 0.0, "queries": 2, "positives": 1}
+    rising = lambda moments: (0.05 * torch.arange(N_ITEMS) - 1.0).expand(len(moments.user), N_ITEMS)  # noqa: E731
+    mined = {known: VisitSteps(few, ALL, GROUP, NONE, text(**given), 7, days) for known, days in {"no": None, "yes": sale_days}.items()}
+    assert mined["no"].asked(0, rising).items.tolist() == [1, 2, 3]
+    assert mined["yes"].asked(0, rising).items.tolist() == [0, 2, 3]
+
+
 def cosines_of(moments: Moments) -> torch.Tensor:
     """Item 0 lies highest, then 1, and so on, for everybody."""
     return (0.9 - 0.05 * torch.arange(N_ITEMS)).expand(len(moments.user), N_ITEMS)
@@ -361,3 +392,14 @@ def test_settings_that_a_loss_would_not_heed_are_refused_by_name() -> None:
         config({"text": {"exposure": 5.0}})
     with pytest.raises(ConfigError, match=r"text\.hard_negatives: only text\.loss = softmax"):
         config({"text": {"hard_negatives": 5, "loss": "list"}})
+
+
+def test_items_that_come_after_the_window_are_not_pushed_away_from_everybody(tmp_path: Path) -> None:
+    world, rng, lifts = checkerboard(), np.random.default_rng(3), {}
+    for begun in (None, END):
+        coming = [{"item_id": f"n{i:03}", "price": 1.0, "available_from": begun, **text_of(i, rng)} for i in range(20)]
+        items = pl.concat([world.items, items_table(coming)])
+        learned = learn(tmp_path / str(begun), items, world.events, {"text": PIPELINE | {"warm_steps": 100}})
+        new = np.array([item.startswith("n") for item in learned.catalogue.items["item_id"]])
+        lifts[begun] = learned.scores[:, new].mean() - learned.scores[:, ~new].mean()
+    assert lifts[END] > lifts[None] + 0.5

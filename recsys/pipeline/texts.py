@@ -142,7 +142,8 @@ def _training(
     question = _question(job, catalogue, events, held_out) if held_out else None
     against = disliked(events, catalogue, history.user_ids, until, job.config)
     shown = _shown(job, catalogue, events, history, window.start, until)
-    encoder = _encoder(job, texts.folder)
+    sale_days, encoder = catalogue.sale_days(until), _encoder(job, texts.folder)
+    digest = _training_digest(job, texts, encoder, history, against, shown, sale_days, chosen)
     return text.Training(
         encoder,
         texts.inputs,
@@ -153,10 +154,11 @@ def _training(
         job.config.project.seed,
         question,
         chosen,
-        text.Checkpoint(job.home.caches / "checkpoints" / _training_digest(job, texts, encoder, history, against, shown, chosen)),
+        text.Checkpoint(job.home.caches / "checkpoints" / digest),
         job.display.progress,
         against,
         shown,
+        sale_days,
     )
 
 
@@ -317,6 +319,7 @@ def _training_digest(
     history: History,
     against: sparse.csr_array,
     shown: Shown | None,
+    sale_days: Floats,
     chosen: text.Fitted | None,
 ) -> str:
     steps = (chosen.warm_steps, chosen.steps) if chosen else None
@@ -324,6 +327,6 @@ def _training_digest(
     sha.update("".join(texts.digest).encode())
     of_lists = (shown.user_index, shown.age_days, shown.indptr, shown.item_index, shown.propensity, shown.weight) if shown else ()
     of_history = (history.item_index, history.event_type, history.age_days, history.weight, history.indptr)
-    for array in (*of_history, against.indices, against.indptr, *of_lists):
+    for array in (*of_history, against.indices, against.indptr, *of_lists, sale_days):
         sha.update(array.tobytes())
     return sha.hexdigest()[:32]

@@ -24,21 +24,22 @@ ABSENT = 1e9
 """Log inclusion of an item that is in a step for the sake of another visit alone: it leaves the sum. Finite, so that gradients are."""
 
 
-def softmax_loss(scores: Tensor, step: Step, liked: Tensor) -> Tensor:
+def softmax_loss(scores: Tensor, step: Step, barred: Tensor) -> Tensor:
     """Sampled softmax: for a positive i of visit u among the step's items S, drawn with inclusion probability P,
 
-        loss = - log( e^{s_ui} / (e^{s_ui} + sum over j in S, j no text that u likes, of e^{s_uj} / P(j in S)) )
+        loss = - log( e^{s_ui} / (e^{s_ui} + sum over j in S, j not barred for u, of e^{s_uj} / P(j in S)) )
 
     and the weighted mean of it over the step's pairs. The sum is the Horvitz-Thompson estimate of the full catalogue's partition
     function; with every item in S it is the full softmax.
 
-    scores (b, s); step: its pairs and log inclusion, (s,) or one row a visit (b, s); liked (b, s) bool: items whose text u likes,
-    never negatives. Use it always: it needs no impressions, and its gradient is largest on the hardest negatives.
+    scores (b, s); step: its pairs and log inclusion, (s,) or one row a visit (b, s); barred (b, s) bool: never negatives of u, who
+    likes their text or could not have had them then. Use it always: it needs no impressions, and its gradient is largest on the
+    hardest negatives.
     Example: scores 2, 1, 0, positive the first, inclusion 1, 1/2, 1/2: log(e^2 + 2 e^1 + 2 e^0) - 2 = 0.6964.
     Source: Bengio and Senécal 2008; Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019.
     """
     weighted = scores - torch.from_numpy(step.log_inclusion).to(scores)
-    negatives = torch.logsumexp(weighted.masked_fill(liked, -1e9), dim=1)
+    negatives = torch.logsumexp(weighted.masked_fill(barred, -1e9), dim=1)
     positive = scores[torch.from_numpy(step.pair_visit), torch.from_numpy(step.pair_item)]
     total = torch.logaddexp(positive, negatives[torch.from_numpy(step.pair_visit)])
     return _weighted_mean(total - positive, torch.from_numpy(step.pair_weight).to(scores))

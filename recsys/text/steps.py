@@ -47,18 +47,28 @@ Cosines = Callable[[Moments], Tensor]
 class VisitSteps:
     """Steps of the softmax: what was liked in a visit, against the items of the step that the user does not like.
 
+    An item that was not on sale at a visit (sale_days (n_items, 2), as of the history's moment) was not passed over: it is no negative
+    there, or a new item would be pushed away from everybody before it comes.
     A disliked item is no positive of its user but a negative with certainty; mined ones (`text.hard_negatives`) join it. Where a step
     holds every item they are all there already.
     """
 
     def __init__(
-        self, history: History, usable: Bools, text_group: NDArray[np.int64], disliked: sparse.csr_array, config: Text, seed: int
+        self,
+        history: History,
+        usable: Bools,
+        text_group: NDArray[np.int64],
+        disliked: sparse.csr_array,
+        config: Text,
+        seed: int,
+        sale_days: Floats | None = None,
     ) -> None:
         liked = liked_rows(history, disliked)
         self.history, self.usable, self.text_group, self.config = history, usable, text_group, config
         self.visits = decayed(visits_of(history, usable, liked), history, config.half_life_days)
         self.liked = liked_texts(history, text_group, liked)
         self.disliked = sparse.csr_array(disliked.multiply(usable[None, :]), dtype=bool)
+        self.sale_days = sale_days
         self.sampler = Sampler(self.visits, usable, config.queries, config.positives, config.negatives, seed)
 
     def __len__(self) -> int:
@@ -78,8 +88,8 @@ class VisitSteps:
             if cosines and self.config.hard_negatives:
                 own.append(self._mined(step, moments, cosines(moments)))
             step = with_own_negatives(step, sum(own[1:], own[0])) if any(part.nnz for part in own) else step
-        liked = torch.from_numpy(self._likes(moments.user, step.items))
-        return Asked(moments, step.items, lambda scores: softmax_loss(scores, step, liked))
+        barred = torch.from_numpy(self._likes(moments.user, step.items) | ~self._on_sale(moments.now, step.items))
+        return Asked(moments, step.items, lambda scores: softmax_loss(scores, step, barred))
 
     def _moments(self, step: Step) -> Moments:
         start = self.visits.start[step.visits]
@@ -89,6 +99,14 @@ class VisitSteps:
         """(b, s): does the user like the text of the item."""
         return (self.liked[user][:, self.text_group[items]].toarray() > 0).astype(bool)
 
+    def _on_sale(self, now: Floats, items: Index | slice) -> Bools:
+        """(b, s), or (b, 1) where nothing is known: could the user have chosen the item then. What they could not is no negative."""
+        if self.sale_days is None:
+            return np.ones((len(now), 1), bool)
+        begun, ended = self.sale_days[items].T
+        on_sale: Bools = (begun >= now[:, None]) & (ended <= now[:, None])
+        return on_sale
+
     def _mined(self, step: Step, moments: Moments, cosines: Tensor) -> sparse.csr_array:
         lowest = torch.full((len(moments.user),), torch.inf).scatter_reduce(
             0,
@@ -96,7 +114,7 @@ class VisitSteps:
             cosines[torch.from_numpy(step.pair_visit), torch.from_numpy(step.items[step.pair_item])],
             "amin",
         )
-        barred = torch.from_numpy(self._likes(moments.user, slice(None)) | ~self.usable)
+        barred = torch.from_numpy(self._likes(moments.user, slice(None)) | ~self._on_sale(moments.now, slice(None)) | ~self.usable)
         found = hard_negatives(cosines, lowest, barred, self.config.hard_negatives, self.config.margin)
         return of_items(found, len(self.usable))
 

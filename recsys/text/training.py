@@ -65,11 +65,12 @@ class Training:
         progress: Progress,
         disliked: sparse.csr_array | None = None,
         shown: Shown | None = None,
+        sale_days: Floats | None = None,
     ) -> None:
         """Inputs, pooled (n_items, hidden) from the frozen encoder and text_group (n_items,), 0 for no text, are rows of the catalogue.
 
         disliked (n_users, n_items) bool (none where it is not given) and the impression lists `shown`, which a `text.loss` over them
-        needs, are of the users of the history.
+        needs, are of the users of the history. sale_days (n_items, 2): `Catalogue.sale_days` as of the history's moment.
         """
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)  # gathers are summed in the backward pass; their order must not depend on threads
@@ -80,7 +81,7 @@ class Training:
         self.chosen, self.checkpoint, self.progress = chosen, checkpoint, progress
         self.tower, self.usable = self.model.tower, self.has_text
         self.disliked = sparse.csr_array((history.n_users, len(text_group)), dtype=bool) if disliked is None else disliked
-        self.shown = shown
+        self.shown, self.sale_days = shown, sale_days
         # An item without text is alike to none but itself.
         self.text_group = np.where(self.has_text, text_group, text_group.max(initial=0) + 1 + np.arange(len(text_group)))
         self.warm = np.unique(history.item_index[liked_rows(history, self.disliked) & (history.weight > 0)]).astype(np.int64)
@@ -133,7 +134,7 @@ class Training:
 
     def _steps(self) -> VisitSteps | ListSteps:
         if self.config.loss == "softmax":
-            return VisitSteps(self.history, self.usable, self.text_group, self.disliked, self.config, self.seed)
+            return VisitSteps(self.history, self.usable, self.text_group, self.disliked, self.config, self.seed, self.sale_days)
         assert self.shown is not None
         return ListSteps(self.history, self.usable, self.shown, self.bias, self.config, self.seed)
 
