@@ -30,8 +30,10 @@ from recsys.config import Text
 from recsys.evaluate.intervals import Figure, compare
 from recsys.metrics import ndcg, recall
 from recsys.pipeline.job import Clock
+from recsys.pipeline.rows import Part, columns, joined
 from recsys.pipeline.snapshot import Chunk, TextSide, best, chunks, snapshot
 from recsys.pipeline.texts import best_gain, unit
+from recsys.pipeline.training import BASE
 
 CUTOFFS = (5, 10, 50)
 BLOCK = 1024
@@ -249,7 +251,8 @@ class Encoded:
         vectors = {candidates.TEXT: model.item_vectors(training.pooled, training.has_text)}
         if model.blend:
             vectors[candidates.BLEND] = model.item_vectors(training.pooled, training.has_text, training.id_row)
-        side = TextSide(replace(model, gain=chosen.gain if chosen else 0.0), vectors, unit(self.pooled, training.has_text))
+        gained = replace(model, gain=chosen.gain if chosen else 0.0)
+        side = TextSide(gained, vectors, unit(self.pooled, training.has_text), training.pooled)
         if asked and model.blend:
             catalogue = self.world.positions.catalogue
             fitted.gain = best_gain(side, self.world.history(depth), catalogue, asked, settings().candidates)
@@ -340,7 +343,9 @@ def ranked(world: World, fits: dict[int, Fit], seconds: float) -> None:
     users = world.positions.users()
     asked = users.gather(np.sort(np.random.default_rng(SEED).permutation(len(users))[:RANKER_USERS]))
     rows = {depth: _rows(world, fits[depth], depth, asked) for depth in (3, 2)}
-    fitted = ranker.fit(rows[3], rows[2], features.names(), given.ranker, given.gains, SEED, threads)
+    fixed = (features.names(), given.ranker, given.gains, SEED, threads)
+    base = ranker.fit(columns(rows[3], BASE), columns(rows[2], BASE), *fixed)
+    fitted = ranker.fit(rows[3].rows, rows[2].rows, *fixed, base=base)
     places = np.zeros(len(users), np.int64)
     targets, first = world.positions.targets(1), 0
     for chunk in _chunks(world, fits[1], 1, users):
@@ -360,7 +365,7 @@ def _chunks(world: World, fit: Fit, depth: int, users: pl.Series) -> Iterator[Ch
     return chunks(known, events, users, Clock())
 
 
-def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> ranker.Rows:
+def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> Part:
     """The candidates of the users as of n - depth, one list a user whose item is among them; unchosen ones thinned in the label's depth."""
     targets = dict(zip(world.positions.users(), world.positions.targets(depth), strict=True))
     rng, parts, first = np.random.default_rng([SEED, depth]), [], 0
@@ -372,9 +377,10 @@ def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> ranker.Rows:
         if depth == 3:
             kept &= (label > 0) | (rng.random(len(label)) < settings().ranker.keep_unchosen)
         matrix = ranker.matrix(chunk.frame.filter(pl.Series(kept)), features.names())
-        parts.append(ranker.Rows(matrix, label[kept], (first + user[kept]).astype(np.uint32)))
+        rows = ranker.Rows(matrix, label[kept], (first + user[kept]).astype(np.uint32))
+        parts.append(Part(rows, chunk.pool.by_behaviour[kept]))
         first += len(wanted)
-    return ranker.Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "label", "query_id")))
+    return joined(parts)
 
 
 def main() -> None:

@@ -128,6 +128,9 @@ class Text(Section):
     push_steps: int = Field(8, ge=1, le=1000, description="user-side steps whose gradient is collected for one push through the encoder")
     push_items: int = Field(1024, ge=1, le=10**7, description="items of a push, in turn; an item's vector is that of its last turn")
     blend_steps: int = Field(600, ge=0, le=10**6, description="most steps of the blend of text and item ids; 0: no blend")
+    refresh_steps: int = Field(
+        100, ge=0, le=10**6, description="steps of the towers at each later window, on all that was known by then; 0: none"
+    )
     id_dropout: float = Field(0.5, ge=0, le=1, description="chance that an item of a blend step is known by its text alone")
     queries: int = Field(256, ge=2, le=65536, description="queries (a user's visit and the history before it) a step")
     positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")

@@ -137,9 +137,14 @@ def meanings() -> dict[str, str]:
     return {**STORE.meanings(), **DERIVED, **sources, **TEXT_DERIVED}
 
 
-def names(with_text: bool = True) -> list[str]:
-    """The features, in order; without text: neither the text source nor what is made of text vectors."""
-    return [name for name in meanings() if with_text or not name.startswith("text_")]
+def names() -> list[str]:
+    """The features, in order."""
+    return list(meanings())
+
+
+def is_text(name: str) -> bool:
+    """Is a feature of a text source, or made of text vectors."""
+    return name.startswith("text_")
 
 
 def mark(events: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -230,7 +235,8 @@ def feature_rows(
 ) -> pl.DataFrame:
     """The features (r rows) of a block's candidates, Float32, null where missing, in the order of `names`.
 
-    `marked`: the marked events of the block's users (more users do no harm); vectors (n_items, dim): the text vectors, or None.
+    `marked`: the marked events of the block's users (more users do no harm); vectors (n_items, dim): the text vectors, or None: then
+    the features of text are missing.
     """
     keys = pl.DataFrame({"user_id": history.user_ids.gather(retrieved.user), "item_id": catalogue.ids(retrieved.item)})
     keys = keys.with_columns(category=catalogue.items["category"].gather(retrieved.item))
@@ -245,9 +251,9 @@ def feature_rows(
         how="horizontal",
     )
     frame = frame.with_columns(_derived()).with_columns(**_source_columns(retrieved))
-    if vectors is not None:
-        frame = frame.with_columns(**_text_columns(retrieved, history, vectors))
-    return frame.select(names(with_text=vectors is not None)).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
+    nothing = pl.lit(None, pl.Float32)
+    told = dict.fromkeys(filter(is_text, TEXT_DERIVED), nothing) if vectors is None else _text_columns(retrieved, history, vectors)
+    return frame.with_columns(**told).select(names()).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
 
 
 def _derived() -> list[pl.Expr]:

@@ -100,26 +100,30 @@ def fit(
     threads: int,
     n_trees: int | None = None,
     on_tree: Callable[[int, float], None] | None = None,
+    base: Ranker | None = None,
 ) -> Ranker:
     """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
 
-    `on_tree` hears, after each tree, of their number and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
+    base: a ranker of the same features to go on from: its trees come first and count among `n_trees`, the curve is that of those added.
+    `on_tree` hears, after each tree, of the number added and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
     Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
     """
     unknown = sorted(set(settings.monotone) - set(features))
-    if unknown and valid is not None and "text_score" in features:
+    if unknown:
         raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{nearest(unknown[0], features)}")
-    train = _dataset(rows, features)
+    train, n_before = _dataset(rows, features), base.n_trees if base else 0
     curve: dict[str, Any] = {}
     callbacks = [lgb.record_evaluation(curve)] if valid else []
     if valid:
         callbacks.append(lgb.early_stopping(settings.early_stopping, verbose=False))
     if on_tree:
-        callbacks.append(lambda state: on_tree(state.iteration + 1, state.evaluation_result_list[0][2]))
+        callbacks.append(lambda state: on_tree(state.iteration + 1 - n_before, state.evaluation_result_list[0][2]))
     booster = lgb.train(
-        _parameters(features, settings, gains, seed, threads),
+        # With the base's seed the first trees added would be fitted on the very queries of its first ones.
+        _parameters(features, settings, gains, seed + n_before, threads),
         train,
-        num_boost_round=n_trees or settings.trees,
+        num_boost_round=n_trees - n_before if n_trees else settings.trees,
+        init_model=base.booster if base else None,
         valid_sets=[_dataset(valid, features, train)] if valid else None,
         callbacks=callbacks,
     )

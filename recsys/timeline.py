@@ -47,6 +47,12 @@ class Ledger:
         """All of them, in order of time."""
         return [self.text, *self.folds, *(w for w in (self.valid, self.test) if w)]
 
+    @property
+    def moments(self) -> list[datetime]:
+        """As of when lists are made: the start of each fold, then of valid and test window; or tonight, where the last fold ends."""
+        asked = [*self.folds, *(w for w in (self.valid, self.test) if w)]
+        return [window.start for window in asked] + ([] if self.valid else [self.folds[-1].end])
+
     def table(self) -> pl.DataFrame:
         """As a WINDOWS table."""
         rows = [(w.name, w.start, w.end) for w in self.windows]

@@ -111,25 +111,23 @@ def test_events_gone_through_in_small_batches_give_the_same_bytes(monkeypatch) -
 def test_the_judged_ranker_is_fitted_on_the_valid_window_too_once_that_has_chosen_the_trees(tmp_path, monkeypatch) -> None:
     world = worlds.checkerboard()
     path = worlds.write_world(tmp_path, world.items, world.events)
-    fits: list[tuple[int, int | None, int | None]] = []
+    fits: list[tuple[int, int | None, int | None, int | None]] = []
     fit = ranker.fit
 
-    def watched(rows, valid, features, settings, gains, seed, threads, n_trees=None):
-        fits.append((len(rows.label), len(valid.label) if valid else None, n_trees))
-        return fit(rows, valid, features, settings, gains, seed, threads, n_trees)
+    def watched(rows, valid, *given, n_trees=None, base=None):
+        fits.append((len(rows.label), len(valid.label) if valid else None, n_trees, base.n_trees if base else None))
+        return fit(rows, valid, *given, n_trees=n_trees, base=base)
 
     monkeypatch.setattr(ranker, "fit", watched)
     run = face.train(path)
-    chosen, judged, production = fits[2:]
-    assert [n_trees for _, _, n_trees in (chosen, judged, production)] == [
-        None,
-        run.record("chosen")["trees"],
-        run.record("chosen")["trees"],
-    ]
-    assert chosen[1] is not None
-    assert judged[1] is None
-    assert chosen[0] < judged[0] <= chosen[0] + chosen[1]
-    assert production[1] is None
+    trees, n_base = run.record("chosen")["trees"], run.record("chosen")["trees_without_text"]
+    assert [n_trees for _, _, n_trees, _ in fits] == [None, n_base, None, trees, n_base, trees]
+    assert [before for *_, before in fits] == [None, None, n_base, n_base, None, n_base]
+    for chosen, judged in (fits[:2], fits[2:4]):
+        assert chosen[1] is not None
+        assert judged[1] is None
+        assert chosen[0] < judged[0] <= chosen[0] + chosen[1]
+    assert [held_out for _, held_out, _, _ in fits[4:]] == [None, None]
 
 
 def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
@@ -255,7 +253,7 @@ def known_as_of(items: pl.DataFrame, events: pl.DataFrame, as_of: datetime, user
     import torch
 
     torch.manual_seed(0)
-    side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), {"text": vectors}, vectors)  # type: ignore[arg-type]
+    side = TextSide(text.InterestModel(None, Tower(16, 0).eval(), 20), {"text": vectors}, vectors, pooled)  # type: ignore[arg-type]
     lazy = events.lazy()
     known = snapshot(lazy, catalogue, as_of, as_of + timedelta(days=14), side, settings, catalogue.categories, 2, Clock())
     return chunk(known, tables.events_of(lazy.filter(pl.col("event_time") < as_of), users), users, Clock())

@@ -34,6 +34,12 @@ class Pool:
     score: dict[str, Floats]
     rank: dict[str, Floats]
 
+    @property
+    def by_behaviour(self) -> Bools:
+        """(r,): did a source other than text retrieve the row."""
+        found: Bools = np.any([~np.isnan(self.rank[name]) for name in BEHAVIOUR], axis=0)
+        return found
+
 
 def behaviour_sources(history: History, catalogue: Catalogue, config: Candidates, seed: int, threads: int) -> dict[str, Source]:
     """The sources that need no text, fitted on a history of all users as of its moment."""

@@ -26,6 +26,7 @@ from recsys.artefacts import Run
 from recsys.errors import ModelError
 from recsys.pipeline import training, verdict
 from recsys.pipeline.job import Job
+from recsys.pipeline.sides import Sides, over
 from recsys.pipeline.snapshot import Snapshot, TextSide, chunks
 from recsys.pipeline.texts import Texts, distilled_side, frozen_side
 from recsys.pipeline.training import Models
@@ -49,9 +50,9 @@ DISTIL_EPOCHS = 3
 
 @dataclass(frozen=True)
 class Variant:
-    """What is known of text, the ranker fitted on it, and seconds: of the text model, and of rows and trees."""
+    """What is known of text at each window, the ranker fitted on it, and seconds: of the text model, and of rows and trees."""
 
-    side: TextSide
+    sides: Sides
     ranker: Ranker
     text_seconds: float
     ranker_seconds: float
@@ -90,23 +91,25 @@ def ablate(job: Job, world: World, texts: Texts, models: Models, known: Snapshot
 
 def _variants(job: Job, world: World, texts: Texts, models: Models, epochs: int) -> tuple[dict[str, Variant], dict[str, str]]:
     """Those that there are, in order, and the others with the reason."""
-    taught = models.text.teacher or models.text
-    plain = replace(taught, vectors={candidates.TEXT: taught.vectors[candidates.TEXT]}) if candidates.BLEND in taught.vectors else taught
+    taught = tuple(side.teacher or side for side in models.sides)
+    has_blend = candidates.BLEND in taught[0].vectors
+    plain = tuple(replace(side, vectors={candidates.TEXT: side.vectors[candidates.TEXT]}) for side in taught) if has_blend else taught
     tuned_seconds = texts.seconds + models.seconds["text"] - models.fitted.blend_seconds - models.fitted.distil_seconds
-    sides = {FROZEN: (frozen_side(job, texts, world.catalogue), texts.seconds), TUNED: (plain, tuned_seconds)}
+    frozen = (frozen_side(job, texts, world.catalogue),) * len(taught)
+    sides = {FROZEN: (frozen, texts.seconds), TUNED: (plain, tuned_seconds)}
     left_out = {}
-    if plain is taught:
+    if not has_blend:
         left_out[BLENDED] = "no blend was trained"
     else:
         sides[BLENDED] = (taught, tuned_seconds + models.fitted.blend_seconds)
-    reason = _not_distilled(texts, taught)
+    reason = _not_distilled(texts, taught[0])
     if reason:
         left_out[DISTILLED] = reason
     else:
         student, spent = _student(job, world, texts, models, taught, epochs)
         sides[DISTILLED] = (student, tuned_seconds + models.fitted.blend_seconds + spent)
-    ranker, seconds = models.rankers["ranker_no_text"], models.seconds["ranker_no_text"]
-    variants = {NO_TEXT: Variant(replace(taught, vectors={}), ranker, 0.0, seconds)}
+    nothing = tuple(replace(side, vectors={}) for side in taught)
+    variants = {NO_TEXT: Variant(nothing, models.rankers.whole[training.BASE], 0.0, models.seconds[training.BASE])}
     return variants | {name: _fitted(job, world, models, *side) for name, side in sides.items()}, left_out
 
 
@@ -119,24 +122,25 @@ def _not_distilled(texts: Texts, taught: TextSide) -> str:
     return "" if texts.has_text.any() else "no item has a text"
 
 
-def _student(job: Job, world: World, texts: Texts, models: Models, taught: TextSide, epochs: int) -> tuple[TextSide, float]:
-    """The distilled side, the run's own where it is one, and the seconds it took."""
-    if models.text.teacher:
-        return models.text, models.fitted.distil_seconds
+def _student(job: Job, world: World, texts: Texts, models: Models, taught: Sides, epochs: int) -> tuple[Sides, float]:
+    """The distilled sides, the run's own where it has them, and the seconds they took."""
+    if models.sides[0].teacher:
+        return models.sides, models.fitted.distil_seconds
     begun = time.perf_counter()
-    return distilled_side(job, texts, world.catalogue, taught, epochs), time.perf_counter() - begun
+    first = distilled_side(job, texts, world.catalogue, taught[0], epochs)
+    return tuple(over(first, side, texts, world.catalogue) for side in taught), time.perf_counter() - begun
 
 
-def _fitted(job: Job, world: World, models: Models, side: TextSide, text_seconds: float) -> Variant:
-    if side is models.text:
-        return Variant(side, models.rankers["ranker"], text_seconds, models.seconds["ranker"])
-    rankers, seconds = training.fit_rankers(job, world, side, models.ledger, ("ranker",))
-    return Variant(side, rankers["ranker"], text_seconds, seconds["ranker"])
+def _fitted(job: Job, world: World, models: Models, sides: Sides, text_seconds: float) -> Variant:
+    if sides[0] is models.sides[0]:
+        return Variant(sides, models.rankers.whole["ranker"], text_seconds, models.seconds["ranker"])
+    rankers, seconds = training.fit_rankers(job, world, sides, models.ledger, models.rankers)
+    return Variant(sides, rankers.whole["ranker"], text_seconds, seconds["ranker"])
 
 
 def _lists(job: Job, world: World, known: Snapshot, window: timeline.Window, name: str, variant: Variant) -> Iterator[pl.DataFrame]:
     """Both tasks' lists of everybody who acted in the window, from their events on."""
-    as_known, done = known.knowing(variant.side), 0
+    as_known, done = known.knowing(variant.sides[-1]), 0
     users = timeline.active_users(window.of(world.events).collect(), window)
     for chunk in chunks(as_known, world.events, users, job.clock):
         everything = np.ones(len(chunk.pool.user), bool)

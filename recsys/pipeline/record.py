@@ -25,7 +25,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "windows": [_window(window, world) for window in models.ledger.windows],
         "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
-        "chosen": {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers["ranker"].n_trees},
+        "chosen": {"warm_steps": models.fitted.warm_steps, "steps": models.fitted.steps, "trees": models.rankers.whole["ranker"].n_trees},
         "distillation": asdict(models.fitted.distilled) if models.fitted.distilled else None,
         "classification": models.fitted.classification,
         "counts": world.tables.record("counts"),

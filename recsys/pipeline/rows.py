@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from recsys import candidates, features, ranker, timeline
+from recsys import features, ranker, timeline
 from recsys.blocks import Bools, Catalogue
 from recsys.errors import TooShortError
 from recsys.pipeline.job import Job
+from recsys.pipeline.sides import Sides
 from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
 from recsys.pipeline.world import World
 
@@ -29,17 +30,18 @@ class Part:
         return Part(ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept]), self.by_behaviour[kept])
 
 
-def fold_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> Part:
+def fold_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
     """The thinned rows of the ranker folds. Raises TooShortError where they are too few."""
-    rows = joined([thinned(job, _window_rows(job, world, side, window, number), number) for number, window in enumerate(ledger.folds)])
+    parts = enumerate(zip(sides, ledger.folds, strict=False))
+    rows = joined([thinned(job, _window_rows(job, world, side, window, number), number) for number, (side, window) in parts])
     _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
     return rows
 
 
-def valid_rows(job: Job, world: World, side: TextSide, ledger: timeline.Ledger) -> Part:
+def valid_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
     """All rows of the valid window. Raises TooShortError where they are too few."""
     assert ledger.valid is not None
-    valid = _window_rows(job, world, side, ledger.valid, len(ledger.folds))
+    valid = _window_rows(job, world, sides[len(ledger.folds)], ledger.valid, len(ledger.folds))
     _refuse_few(valid, "the valid window", "time.valid_days")
     return valid
 
@@ -71,13 +73,12 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
     user_ids, pool = chunk.block.history.user_ids, chunk.pool
     keys = pl.DataFrame({"user_id": user_ids.gather(pool.user), "item_id": catalogue.ids(pool.item)})
     label = keys.join(truth, on=["user_id", "item_id"], how="left", maintain_order="left")["label"].fill_null(0).to_numpy()
-    by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
     matrix = ranker.matrix(chunk.frame, features.names())
     parts = []
     for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
         chosen = np.flatnonzero(allowed & _has_positive(pool.user, (label > 0) & allowed))
         query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
-        parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), by_behaviour[chosen]))
+        parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), pool.by_behaviour[chosen]))
     return parts
 
 
@@ -111,11 +112,11 @@ def _refuse_few(part: Part, where: str, setting: str) -> None:
 
 
 def columns(part: Part, name: str) -> ranker.Rows:
-    """The rows; for `ranker_no_text` less the text features, the rows that only text retrieved, and queries so left without a positive."""
+    """The rows; for `ranker_no_text` without text features, rows that only text retrieved, and queries so left without a positive."""
     if name == "ranker":
         return part.rows
-    every = features.names()
-    wanted = np.array([every.index(feature) for feature in features.names(with_text=False)])
     query = np.unique(part.rows.query_id, return_inverse=True)[1]
     kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
-    return ranker.Rows(part.rows.features[np.ix_(kept, wanted)], part.rows.label[kept], part.rows.query_id[kept])
+    told = part.rows.features[kept]
+    told[:, [place for place, feature in enumerate(features.names()) if features.is_text(feature)]] = np.nan
+    return ranker.Rows(told, part.rows.label[kept], part.rows.query_id[kept])

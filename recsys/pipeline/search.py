@@ -20,9 +20,10 @@ from recsys.atomic import replacing
 from recsys.blocks import Catalogue
 from recsys.errors import ConfigError, ModelError, TooShortError
 from recsys.pipeline.job import Job, Silent
-from recsys.pipeline.rows import fold_rows, valid_rows
-from recsys.pipeline.texts import fit_texts, read_texts, try_texts
-from recsys.pipeline.training import flat
+from recsys.pipeline.rows import columns, fold_rows, valid_rows
+from recsys.pipeline.sides import fit_sides
+from recsys.pipeline.texts import read_texts, try_texts
+from recsys.pipeline.training import BASE, flat
 from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 from recsys.study import COMPLETE, PrunedError, Report, Settings, Study, Trial
@@ -160,8 +161,8 @@ def _nothing_asked(job: Job) -> TooShortError:
 
 
 def _ranker_fit(job: Job, world: World, ledger: timeline.Ledger) -> Fit:
-    side, _ = fit_texts(job, read_texts(job, world.catalogue), world.catalogue, world.events, ledger.text, None)
-    rows, valid = fold_rows(job, world, side, ledger).rows, valid_rows(job, world, side, ledger).rows
+    sides, _ = fit_sides(job, read_texts(job, world.catalogue), world.catalogue, world.events, replace(ledger, test=None), None)
+    rows, valid = fold_rows(job, world, sides, ledger), valid_rows(job, world, sides, ledger)
 
     def fit(job: Job, run: Tracker, report: Report) -> float:
         def on_tree(n_trees: int, figure: float) -> None:
@@ -170,8 +171,9 @@ def _ranker_fit(job: Job, world: World, ledger: timeline.Ledger) -> Fit:
                 report(n_trees, figure)
 
         made = job.config
-        one = ranker.fit(rows, valid, features.names(), made.ranker, made.gains, made.project.seed, job.threads, on_tree=on_tree)
-        return max(one.curve)
+        given = (features.names(), made.ranker, made.gains, made.project.seed, job.threads)
+        base = ranker.fit(columns(rows, BASE), columns(valid, BASE), *given)
+        return max(ranker.fit(rows.rows, valid.rows, *given, on_tree=on_tree, base=base).curve)
 
     return fit
 

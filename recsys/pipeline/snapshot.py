@@ -29,12 +29,14 @@ SCORES_MB = 64
 class TextSide:
     """The interest model and the catalogue's unit vectors: (n_items, dim) by text source, (n_items, hidden) by the frozen encoder.
 
-    Without a text source in `vectors`, text has no part in candidates and features. teacher: the side before it was distilled.
+    Without a text source in `vectors`, text has no part in candidates and features. pooled (n_items, hidden): by the model's own
+    encoder. teacher: the side before it was distilled.
     """
 
     model: InterestModel
     vectors: dict[str, Floats]
     frozen: Floats
+    pooled: Floats
     teacher: "TextSide | None" = None
 
     def sources(self, cosine: Neighbours, half_life_days: float) -> dict[str, Source]:

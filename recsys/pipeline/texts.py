@@ -82,7 +82,7 @@ def fit_texts(
 
     Raises TableError where `text.loss` learns from impression lists and there are none.
     """
-    training = _training(job, texts, catalogue, events, window, chosen)
+    training = training_of(job, texts, catalogue, events, window, chosen)
     judged = None if chosen else HeldOutLists.of(events, catalogue, _held_out(job, window), texts.has_text, job.config)
     before = judged.figures(training.model, training.pooled) if judged else None
     model, fitted = training.run()
@@ -94,7 +94,7 @@ def fit_texts(
         job.display.say(f"text: {fitted.stopped}")
     known, frozen = tuple(catalogue.ids(training.warm.astype(np.int32))), unit(texts.pooled, texts.has_text)
     model = replace(model, known=known, gain=chosen.gain if chosen else 0.0)
-    taught = _side(model, training.pooled, texts.has_text, catalogue, frozen)
+    taught = side_of(model, training.pooled, texts.has_text, catalogue, frozen)
     if training.question and model.blend:
         fitted.gain = best_gain(taught, training.history, catalogue, training.question, job.config.candidates)
         taught = replace(taught, model=replace(model, gain=fitted.gain))
@@ -109,21 +109,21 @@ def _counted_in_int8(job: Job, texts: Texts, catalogue: Catalogue, side: TextSid
     """The same model with the vectors that tonight's will be comparable to: those of the quantised encoder."""
     side.model.encoder.use_int8()
     pooled = _pooled(job, side.model.encoder, texts.digest, replace(texts.inputs, states=None))
-    return replace(_side(side.model, pooled, texts.has_text, catalogue, side.frozen), teacher=side.teacher)
+    return replace(side_of(side.model, pooled, texts.has_text, catalogue, side.frozen), teacher=side.teacher)
 
 
 def _student_side(job: Job, texts: Texts, training: text.Training, fitted: text.Fitted, catalogue: Catalogue, taught: TextSide) -> TextSide:
     begun = time.perf_counter()
     student = replace(taught.model, encoder=_distil(job, texts, training, fitted).encoder)
     fitted.distil_seconds = time.perf_counter() - begun
-    return replace(_side(student, training.pooled, texts.has_text, catalogue, taught.frozen), teacher=taught)
+    return replace(side_of(student, training.pooled, texts.has_text, catalogue, taught.frozen), teacher=taught)
 
 
 def try_texts(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, on_check: text.OnCheck
 ) -> text.Fitted:
     """What `fit_texts` would choose, and its curve, with nothing kept on disk; `on_check` may raise to stop it."""
-    training = _training(job, texts, catalogue, events, window, None)
+    training = training_of(job, texts, catalogue, events, window, None)
     training.checkpoint, training.on_check = text.Checkpoint(None), on_check
     training.config = training.config.model_copy(update={"blend_steps": 0})  # its gain follows that of the text it stands on
     return training.run()[1]
@@ -133,9 +133,10 @@ def _held_out(job: Job, window: timeline.Window) -> timeline.Window:
     return replace(window, start=window.end - timedelta(days=job.config.text.valid_days))
 
 
-def _training(
+def training_of(
     job: Job, texts: Texts, catalogue: Catalogue, events: pl.LazyFrame, window: timeline.Window, chosen: text.Fitted | None
 ) -> text.Training:
+    """The training on a text window: with `chosen` on all of it; without, its last `valid_days` are asked about."""
     held_out = None if chosen else _held_out(job, window)
     until = held_out.start if held_out else window.end
     history = everyones_history(events, catalogue, until, job.config)
@@ -180,7 +181,7 @@ def best_gain(side: TextSide, history: History, catalogue: Catalogue, question: 
 def frozen_side(job: Job, texts: Texts, catalogue: Catalogue) -> TextSide:
     """What is known of text before anything is learned: the encoder as it came, a user the mean of what they did."""
     model = text.InterestModel.untrained(_encoder(job, texts.folder), texts.pooled, texts.has_text, job.config.text.history)
-    return _side(model, texts.pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
+    return side_of(model, texts.pooled, texts.has_text, catalogue, unit(texts.pooled, texts.has_text))
 
 
 def distilled_side(job: Job, texts: Texts, catalogue: Catalogue, side: TextSide, epochs: int) -> TextSide:
@@ -189,7 +190,7 @@ def distilled_side(job: Job, texts: Texts, catalogue: Catalogue, side: TextSide,
     pooled = _pooled(job, teacher, texts.digest, texts.inputs)
     student = text.distil(teacher, texts.inputs, pooled, rows, epochs, job.config.project.seed, job.display.progress)
     taught = student.encode(replace(texts.inputs, states=None), job.display.progress)
-    return _side(replace(side.model, encoder=student), taught, texts.has_text, catalogue, side.frozen)
+    return side_of(replace(side.model, encoder=student), taught, texts.has_text, catalogue, side.frozen)
 
 
 def _distinct(texts: Texts) -> NDArray[np.int64]:
@@ -223,14 +224,15 @@ def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> Tex
     values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
     pooled = _pooled(job, model.encoder, _digests(values), None, values)
     has_text = np.array([value != "" for value in values], bool)
-    return _side(model, pooled, has_text, catalogue, unit(pooled, has_text))
+    return side_of(model, pooled, has_text, catalogue, unit(pooled, has_text))
 
 
-def _side(model: text.InterestModel, pooled: Floats, has_text: Bools, catalogue: Catalogue, frozen: Floats) -> TextSide:
+def side_of(model: text.InterestModel, pooled: Floats, has_text: Bools, catalogue: Catalogue, frozen: Floats) -> TextSide:
+    """The side of a model whose encoder gave `pooled`."""
     vectors = {candidates.TEXT: model.item_vectors(pooled, has_text)}
     if model.blend:
         vectors[candidates.BLEND] = model.item_vectors(pooled, has_text, model.id_row(catalogue.items["item_id"]))
-    return TextSide(model, vectors, frozen)
+    return TextSide(model, vectors, frozen, pooled)
 
 
 def _nothing_to_learn(texts: Texts) -> str:

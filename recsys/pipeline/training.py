@@ -17,23 +17,39 @@ from recsys.pipeline import verdict
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.record import report_of
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
-from recsys.pipeline.snapshot import Snapshot, TextSide, snapshot
-from recsys.pipeline.texts import Texts, fit_texts, read_texts
+from recsys.pipeline.sides import Sides, fit_sides
+from recsys.pipeline.snapshot import Snapshot, snapshot
+from recsys.pipeline.texts import Texts, read_texts
 from recsys.pipeline.world import World, read_world
 from recsys.text import Fitted, workers
 from recsys.tracking import Tracker, track
 
+BASE = "ranker_no_text"
+"""The ranker that the one with text goes on from."""
+
+
+@dataclass(frozen=True)
+class Rankers:
+    """The rankers by system: `of_folds` whose trees the valid window chose, and `whole`, as many trees on folds and valid window together.
+
+    `ranker` goes on from the trees of `ranker_no_text`: what it adds is what the text adds, and the two do not differ by the luck
+    of two fits, which is larger than what most features are worth.
+    """
+
+    of_folds: dict[str, ranker.Ranker]
+    whole: dict[str, ranker.Ranker]
+
 
 @dataclass(frozen=True)
 class Models:
-    """What one fit gives: the text side, the steps it chose, the rankers by system, and the windows they come from.
+    """What one fit gives: the text sides, the steps they chose, the rankers, and the windows they come from.
 
-    seconds: what the text side took (`text`), and each ranker with the rows it was fitted on.
+    seconds: what the text sides took (`text`), and each ranker with the rows it was fitted on.
     """
 
-    text: TextSide
+    sides: Sides
     fitted: Fitted
-    rankers: dict[str, ranker.Ranker]
+    rankers: Rankers
     ledger: timeline.Ledger
     seconds: dict[str, float]
 
@@ -72,9 +88,10 @@ def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
 def _lend_a_hand(job: Job) -> None:
     world = read_world(job)
     texts = _texts(job, world)
-    window = timeline.evaluation_ledger(world.start, world.end, job.config).text
-    _, fitted = fit_texts(job, texts, world.catalogue, world.events, window, None)
-    fit_texts(job, texts, world.catalogue, world.events, timeline.refit_ledger(world.start, world.end, job.config).text, fitted)
+    ledgers = (of(world.start, world.end, job.config) for of in (timeline.evaluation_ledger, timeline.refit_ledger))
+    fitted = None
+    for ledger in ledgers:
+        fitted = fit_sides(job, texts, world.catalogue, world.events, ledger, fitted)[1]
 
 
 def _texts(job: Job, world: World) -> Texts:
@@ -99,60 +116,68 @@ def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: 
     """One fit on a ledger. With `chosen`, the refit: as many text steps and trees as the evaluation run chose."""
     begun = time.perf_counter()
     with job.clock.stage("text"):
-        side, fitted = fit_texts(job, texts, world.catalogue, world.events, ledger.text, chosen.fitted if chosen else None)
+        sides, fitted = fit_sides(job, texts, world.catalogue, world.events, ledger, chosen.fitted if chosen else None)
     seconds = {"text": time.perf_counter() - begun}
     if chosen:
-        rows = fold_rows(job, world, side, ledger)
+        rows = fold_rows(job, world, sides, ledger)
         with job.clock.stage("ranker"):
-            return Models(side, fitted, {"ranker": _refit_ranker(job, rows, chosen.rankers["ranker"], "ranker")}, ledger, seconds)
-    rankers, spent = fit_rankers(job, world, side, ledger, ("ranker_no_text", "ranker"))
-    return Models(side, fitted, rankers, ledger, seconds | spent)
+            return Models(sides, fitted, Rankers({}, _refitted(job, rows, chosen.rankers.whole, {})), ledger, seconds)
+    rankers, spent = fit_rankers(job, world, sides, ledger)
+    return Models(sides, fitted, rankers, ledger, seconds | spent)
 
 
 def fit_rankers(
-    job: Job, world: World, side: TextSide, ledger: timeline.Ledger, names: tuple[str, ...]
-) -> tuple[dict[str, ranker.Ranker], dict[str, float]]:
-    """Rankers over one text side, the valid window choosing the trees; and the seconds that each took with its rows."""
+    job: Job, world: World, sides: Sides, ledger: timeline.Ledger, known: Rankers | None = None
+) -> tuple[Rankers, dict[str, float]]:
+    """The ranker without text, unless it is `known`, and the one with it; and the seconds that each took with its rows.
+
+    The valid window chooses the numbers of trees; then so many are fitted on folds and valid window together. So the ranker that is
+    judged has learned from the days right before its as_of, as that of tonight will have.
+    """
     begun = time.perf_counter()
-    rows, valid = fold_rows(job, world, side, ledger), valid_rows(job, world, side, ledger)
+    rows, valid = fold_rows(job, world, sides, ledger), valid_rows(job, world, sides, ledger)
     whole = joined([rows, thinned(job, valid, len(ledger.folds))])
     of_rows = time.perf_counter() - begun
-    made, seconds = {}, {}
+    made = Rankers({BASE: known.of_folds[BASE]}, {BASE: known.whole[BASE]}) if known else Rankers({}, {})
+    seconds = {}
     with job.clock.stage("ranker"):
-        for name in names:
+        for name in ("ranker",) if known else (BASE, "ranker"):
             begun = time.perf_counter()
-            made[name] = _choose_ranker(job, rows, valid, whole, name)
+            made.of_folds[name] = _fit_ranker(job, rows, valid, None, name, made.of_folds)
+            made.whole.update(_refitted(job, whole, {name: made.of_folds[name]}, made.whole))
             seconds[name] = of_rows + time.perf_counter() - begun
     return made, seconds
 
 
-def _choose_ranker(job: Job, rows: Part, valid: Part, whole: Part, name: str) -> ranker.Ranker:
-    """The valid window chooses the number of trees; then so many are fitted on the whole, folds and valid window together.
-
-    So the ranker that is judged has learned from the days right before its as_of, as that of tonight will have.
-    """
-    first = _fit_ranker(job, rows, valid, None, name)
-    return _refit_ranker(job, whole, first, name)
-
-
-def _refit_ranker(job: Job, rows: Part, chosen: ranker.Ranker, name: str) -> ranker.Ranker:
-    """As many trees as were chosen; the learning curve stays that of the choice."""
-    return replace(_fit_ranker(job, rows, None, chosen.n_trees, name), curve=chosen.curve)
+def _refitted(job: Job, rows: Part, chosen: dict[str, ranker.Ranker], bases: dict[str, ranker.Ranker]) -> dict[str, ranker.Ranker]:
+    """As many trees as were chosen, over those in `bases`; the learning curves stay those of the choice."""
+    made = dict(bases)
+    for name, one in chosen.items():
+        made[name] = replace(_fit_ranker(job, rows, None, one.n_trees, name, made), curve=one.curve)
+    return made
 
 
-def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, name: str) -> ranker.Ranker:
+def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, name: str, bases: dict[str, ranker.Ranker]) -> ranker.Ranker:
     config, held_out = job.config, columns(valid, name) if valid else None
-    known = features.names(name == "ranker")
-    return ranker.fit(columns(rows, name), held_out, known, config.ranker, config.gains, config.project.seed, job.threads, n_trees)
+    given = (features.names(), config.ranker, config.gains, config.project.seed, job.threads)
+    return ranker.fit(columns(rows, name), held_out, *given, n_trees=n_trees, base=bases.get(BASE) if name != BASE else None)
 
 
 def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, dict[str, Any]]:
     window = models.ledger.test
     assert window is not None
     known = snapshot(
-        world.events, world.catalogue, window.start, window.end, models.text, job.config, world.catalogue.categories, job.threads, job.clock
+        world.events,
+        world.catalogue,
+        window.start,
+        window.end,
+        models.sides[-1],
+        job.config,
+        world.catalogue.categories,
+        job.threads,
+        job.clock,
     )
-    judged = verdict.judge(known, world.events, window, models.rankers, job.clock, job.display)
+    judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
     return judged, examine(job, world, texts, models, known)
 
 
@@ -185,18 +210,19 @@ def _keep(
                 "steps": models.fitted.steps,
                 "blend_steps": models.fitted.blend_steps,
                 "gain": models.fitted.gain,
-                "trees": models.rankers["ranker"].n_trees,
+                "trees": models.rankers.whole["ranker"].n_trees,
+                "trees_without_text": models.rankers.whole[BASE].n_trees,
             },
         )
         folder.record("categories", {"categories": world.catalogue.categories})
-        folder.record("features", {"importance": production.rankers["ranker"].importance(), "meanings": features.meanings()})
-        folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.items()}})
+        folder.record("features", {"importance": production.rankers.whole["ranker"].importance(), "meanings": features.meanings()})
+        folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.whole.items()}})
         folder.table("windows", models.ledger.table())
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
         folder.table("per_user", pl.concat([v.per_user.with_columns(task=pl.lit(task)) for task, v in judged.tasks.items()]))
-        folder.file("ranker.txt").write_text(production.rankers["ranker"].text())
-        production.text.model.save(folder.file("text/tower.json").parent)
+        folder.file("ranker.txt").write_text(production.rankers.whole["ranker"].text())
+        production.sides[-1].model.save(folder.file("text/tower.json").parent)
     run = job.home.load(run_id)
     _track(job, run, production, tracker)
     return run
@@ -233,7 +259,7 @@ def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
         tracker.figure(name, figure)
     tracker.record("config", run.record("config"))
     tracker.record("report", report)
-    tracker.ranker(production.rankers["ranker"].booster)
+    tracker.ranker(production.rankers.whole["ranker"].booster)
 
 
 def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:

@@ -78,10 +78,9 @@ def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window)
 
 def _chunk_lists(snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker]) -> Iterator[pl.DataFrame]:
     users, pool = chunk.block.history.user_ids, chunk.pool
-    by_behaviour = np.any([~np.isnan(pool.rank[name]) for name in candidates.BEHAVIOUR], axis=0)
     everything = np.ones(len(pool.user), bool)
     yield from row_lists(snapshot, chunk, "retrieval", chunk.fused.astype(np.float64), everything)
-    yield from row_lists(snapshot, chunk, "ranker_no_text", rankers["ranker_no_text"].score(chunk.frame), by_behaviour)
+    yield from row_lists(snapshot, chunk, "ranker_no_text", rankers["ranker_no_text"].score(chunk.frame), pool.by_behaviour)
     yield from row_lists(snapshot, chunk, "ranker", rankers["ranker"].score(chunk.frame), everything)
     unseen = ~chunk.block.history.seen(len(snapshot.catalogue))
     for name, scores in _catalogue_scores(snapshot, chunk):

@@ -7,6 +7,8 @@
    step an item loses that vector with the chance `id_dropout` (Volkovs, Yu and Poutanen 2017, DropoutNet), so that the tower learns
    to do without: an item it never met is scored by its text.
 
+A fitted model is kept fresh by `refresh`: a few more steps of its towers on a history that has grown, over the encoder as it is.
+
 What a step asks and what the answers cost is the business of `steps` and `losses`: by `text.loss` a softmax over the whole catalogue
 where it has at most `negatives` items, and over the step's items with log Q correction above; or a loss over impression lists.
 """
@@ -17,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
@@ -32,6 +35,7 @@ from recsys.text.fitted import Fitted, OnCheck, Question, check_ndcg
 from recsys.text.inputs import Inputs
 from recsys.text.model import InterestModel, id_vectors
 from recsys.text.past import past_of
+from recsys.text.rates import TOWER_RATE, warm_up_and_decay
 from recsys.text.shown import Shown
 from recsys.text.signals import liked_rows
 from recsys.text.steps import Asked, ListSteps, Moments, VisitSteps
@@ -43,8 +47,6 @@ Pooled = Callable[[NDArray[np.int64]], Tensor]
 """Pooled vectors (n, hidden) of items by their rows (n,)."""
 
 CHECK_STEPS = 50
-TOWER_RATE = {"warm": 1.0, "joint": 0.3, "blend": 1.0}
-"""Of `tower_learning_rate`, by phase: in the joint one it has settled, and follows the encoder."""
 
 
 class Training:
@@ -100,7 +102,7 @@ class Training:
         """Train and return the model at its best check. A loss that is no number ends a phase there (`Fitted.stopped` says where)."""
         config = self.config
         stop = self.chosen or Fitted(config.warm_steps, config.steps, config.blend_steps)
-        if len(self.steps) and len(np.unique(self.text_group[self.has_text])) > 1:
+        if self.can_learn:
             self.model.encoder.begin(config.steps)
             self._begin_bias()
             self.result.warm_steps = self._phase("warm", stop.warm_steps, config.warm_steps, CHECK_STEPS)
@@ -111,6 +113,32 @@ class Training:
                 self.result.blend_steps = self._blend(stop.blend_steps)
                 self.result.blend_seconds = time.perf_counter() - begun
         return self.model, self.result
+
+    def refresh(self, model: InterestModel, fitted: Fitted, item_ids: pl.Series) -> InterestModel:
+        """`text.refresh_steps` more steps of a fitted model's towers, each, on this training's history; what gave `pooled` stays.
+
+        fitted: what was chosen; a tower of which no step was worth keeping does not go on either. item_ids: of the catalogue. The
+        blend knows every item liked by now; the id of one that it did not know starts at zero.
+        """
+        n_steps = self.config.refresh_steps
+        if not (n_steps and self.can_learn and fitted.warm_steps + fitted.steps):
+            return model
+        self._begin_bias()
+        self.tower.load_state_dict(model.tower.state_dict())
+        self._phase("refresh", n_steps, n_steps, n_steps)
+        if model.blend and fitted.blend_steps:
+            known = id_vectors(model.blend, model.id_row(item_ids)[self.warm]).detach()
+            self._begin_blend(model.blend.state_dict() | {"ids": known})
+            self._phase("refresh", n_steps, n_steps, n_steps)
+        elif model.blend:
+            self._begin_blend(self._without_ids())
+        known_ids = tuple(item_ids.gather(self.warm))
+        return replace(model, tower=self.model.tower, blend=self.model.blend, known=known_ids)
+
+    @property
+    def can_learn(self) -> bool:
+        """Is there anything to ask, and more than one text to tell apart."""
+        return bool(len(self.steps)) and len(np.unique(self.text_group[self.has_text])) > 1
 
     def judged(self) -> float | None:
         """ndcg at CHECK_DEPTH by the text alone as it stands, on the text window's own validation; None where there is none."""
@@ -124,13 +152,20 @@ class Training:
         self.bank.renew_all(self.progress)
 
     def _blend(self, n_steps: int) -> int:
+        self._begin_blend(self._without_ids())
+        return self._phase("blend", n_steps, self.config.blend_steps, CHECK_STEPS)
+
+    def _without_ids(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.model.tower.state_dict()
+        return state | {"ids": torch.zeros(len(self.warm), self.model.tower.dim)}
+
+    def _begin_blend(self, state: dict[str, Tensor]) -> None:
         self.tower = Tower(self.model.encoder.hidden, self.config.dim, self.config.interests, len(self.warm))
-        self.tower.load_state_dict(self.model.tower.state_dict() | {"ids": self.tower.ids.detach()})
+        self.tower.load_state_dict(state)
         self.id_row[self.warm] = np.arange(len(self.warm))
         self.usable = self.has_text | (self.id_row >= 0)
         self.steps = self._steps()
         self.model = replace(self.model, blend=self.tower)
-        return self._phase("blend", n_steps, self.config.blend_steps, CHECK_STEPS)
 
     def _steps(self) -> VisitSteps | ListSteps:
         if self.config.loss == "softmax":
@@ -167,7 +202,7 @@ class Training:
         while state["step"] < n_steps and state["bad"] < config.patience:
             number = state["step"]
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * _warm_up_and_decay(number, schedule)
+                group["lr"] = group["peak"] * warm_up_and_decay(number, schedule)
             losses.append(self._joint_step(optimizer, number) if phase == "joint" else self._user_step(optimizer, number))
             if not np.isfinite(losses[-1]):
                 self._stop(phase, number, state["best_step"])
@@ -311,8 +346,3 @@ class Training:
         scores = (self.model.user_vectors(self.question.history, vectors, blended) @ vectors.T).max(axis=1)
         shown = self.question.shown & (self.usable if blended else self.has_text)
         return check_ndcg(np.where(shown, scores, -np.inf).astype(np.float32), self.question.truth)
-
-
-def _warm_up_and_decay(step: int, n_steps: int) -> float:
-    rise = max(n_steps // 10, 1)
-    return min((step + 1) / rise, max(0.1, 1 - (step - rise) / max(n_steps - rise, 1)))
