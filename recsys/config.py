@@ -131,6 +131,9 @@ class Text(Section):
     refresh_steps: int = Field(
         100, ge=0, le=10**6, description="steps of the towers at each later window, on all that was known by then; 0: none"
     )
+    refresh_half_life_days: float = Field(
+        60.0, ge=0, le=3650, description="days after which an event counts half in those steps; 0: as half_life_days says"
+    )
     id_dropout: float = Field(0.5, ge=0, le=1, description="chance that an item of a blend step is known by its text alone")
     queries: int = Field(256, ge=2, le=65536, description="queries (a user's visit and the history before it) a step")
     positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")

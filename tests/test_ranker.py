@@ -173,3 +173,20 @@ def test_half_a_model_is_refused(tmp_path: Path, share: float) -> None:
     path.write_text(text[: int(share * len(text))])
     with pytest.raises(ArtefactError, match=r"ranker\.txt: not a whole"):
         Ranker.load(path)
+
+
+def test_a_ranker_goes_on_from_the_trees_of_its_base() -> None:
+    told = rows()
+    blind = replace(told, features=np.where(np.array(FEATURES) == "good", np.nan, told.features).astype(np.float32))
+    held_out = rows(30, seed=1)
+    base = fit(blind, None, FEATURES, SETTINGS, GAINS, 7, 1, 6)
+    heard: list[int] = []
+    more = fit(told, held_out, FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, _: heard.append(n), base=base)
+    assert heard == list(range(1, len(more.curve) + 1))
+    assert more.n_trees == base.n_trees + int(np.argmax(more.curve)) + 1
+    matrix = rows(20, seed=2).features
+    np.testing.assert_array_equal(more.booster.predict(matrix, num_iteration=6), base.booster.predict(matrix))
+    assert "good" not in [name for name, gain in base.importance().items() if gain]
+    assert next(iter(more.importance())) == "good"
+    again = fit(told, None, FEATURES, SETTINGS, GAINS, 7, 1, more.n_trees, base=base)
+    np.testing.assert_array_equal(again.booster.predict(matrix), more.booster.predict(matrix))
