@@ -409,7 +409,7 @@ def report(world: World, path: Path | None) -> None:
     figures, _ = compare(per_user, next(iter(per_user)), (), BOOTSTRAP, SEED)
     print(f"\n{'':<20}" + "".join(f"{metric:>26}" for metric in metrics) + f"{'seconds':>9}")
     for system, by_metric in figures.items():
-        cells = "".join(f"{f.value:>11.4f} [{f.low:.4f}, {f.high:.4f}]"[:26].rjust(26) for f in by_metric.values())
+        cells = "".join(f"{f.value:.4f} [{f.low:.4f}, {f.high:.4f}]".rjust(26) for f in by_metric.values())
         print(f"{system:<20}{cells}{world.seconds[system]:>9.0f}")
     pairs = [("text_tuned", b) for b in ("text_frozen", "text_frozen_tower", "tfidf")]
     pairs += [("text_collaborative", b) for b in ("ease", "cosine_tfidf", "text_tuned")] + [("ranker", "text_collaborative")]
