@@ -61,6 +61,7 @@ TEXT = {
     "queries": 512,
     "positives": 1,
     "history": 20,
+    "half_life_days": 0.0,
     "learning_rate": 5e-5,
     "patience": 6,
 }

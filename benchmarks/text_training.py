@@ -5,7 +5,8 @@
 A pair is an event: an item of a customer's previous invoice, and an item of the next one. Pairs are drawn once with a seed and kept
 in FILE: one for every line of a next invoice, those of the last 28 days held out, of them one an invoice. A pair of one text with
 itself is left out: it teaches nothing. Both systems start from the same encoder, learn from the same pairs for the same seconds in
-fp32, and rank the whole catalogue, less the item asked with, for every held-out pair.
+fp32 (ours also takes the day of a pair, by which its events decay), and rank the whole catalogue, less the item asked with, for
+every held-out pair.
 
 Theirs has its usual settings: batches without duplicates, warm-up over a tenth of the steps, linear decay. Their seconds are those of
 `train()`; ours are those of encoding the catalogue at first, of both phases of training and of what they set up. Encoding the
@@ -60,11 +61,15 @@ THEIRS: dict[str, Any] = {"batch": 64, "learning_rate": 5e-5}
 
 @dataclass(frozen=True)
 class World:
-    """The catalogue, the encoder's folder, and pairs (n, 2) int32 of item_index to learn from and held out."""
+    """The catalogue, the encoder's folder, and pairs (n, 2) int32 of item_index to learn from and held out.
+
+    age_days (n,) float32: of the pairs to learn from, before the first of those held out.
+    """
 
     folder: Path
     texts: list[str]
     learned: np.ndarray
+    age_days: np.ndarray
     held_out: np.ndarray
 
 
@@ -145,11 +150,12 @@ def world_of(path: Path) -> World:
         np.stack([catalogue.index_of(pairs.filter(pl.col("held_out") == part)[side]) for side in ("previous", "next")], axis=1)
         for part in (False, True)
     )
-    return World(text.find_encoder(text.MINILM, EXAMPLE.parent), texts, learned, held_out)
+    age_days = pairs.filter(~pl.col("held_out"))["age_days"].to_numpy().astype(np.float32)
+    return World(text.find_encoder(text.MINILM, EXAMPLE.parent), texts, learned, age_days, held_out)
 
 
 def drawn(events: pl.DataFrame, text_of: dict[str, str]) -> pl.DataFrame:
-    """(previous, next, held_out): for each line of a next invoice one item of the customer's invoice before it."""
+    """(previous, next, held_out, age_days): for each line of a next invoice one item of the customer's invoice before it."""
     rng, last = np.random.default_rng(SEED), events["event_time"].max()
     assert isinstance(last, datetime)
     invoices = (
@@ -162,11 +168,16 @@ def drawn(events: pl.DataFrame, text_of: dict[str, str]) -> pl.DataFrame:
     )
     lines = invoices.explode("next").with_columns(chance=rng.random(int(invoices["next"].list.len().sum())))
     place = (pl.col("chance") * pl.col("before").list.len()).floor().cast(pl.Int64)
-    pairs = lines.with_columns(previous=pl.col("before").list.get(place), held_out=pl.col("event_time") >= last - HELD_OUT)
+    until = pl.lit(last - HELD_OUT)
+    pairs = lines.with_columns(
+        previous=pl.col("before").list.get(place),
+        held_out=pl.col("event_time") >= until,
+        age_days=(until - pl.col("event_time")).dt.total_seconds() / 86_400,
+    )
     told = [pl.col(side).replace_strict(text_of, return_dtype=pl.String) for side in ("previous", "next")]
     pairs = pairs.filter(told[0] != told[1]).with_columns(turn=rng.permutation(pairs.filter(told[0] != told[1]).height))
     is_kept = ~pl.col("held_out") | (pl.col("turn") == pl.col("turn").min().over("user_id", "request_id"))
-    return pairs.filter(is_kept).select("previous", "next", "held_out")
+    return pairs.filter(is_kept).select("previous", "next", "held_out", "age_days")
 
 
 def fitting(train: Callable[..., tuple[Trained, list[float]]], world: World, seconds: float, n_steps: int) -> int:
@@ -231,7 +242,7 @@ def ours(world: World, n_steps: int, seed: int) -> tuple[Trained, list[float]]:
             moments.append(time.perf_counter())
 
     encoder, inputs = encoder_of(world, settings)
-    history = of_pairs(world.learned)
+    history = of_pairs(world.learned, world.age_days)
     group = np.unique(np.array(world.texts), return_inverse=True)[1].astype(np.int64) + 1
     begun = time.perf_counter()
     pooled = encoder.encode(inputs, watch)
@@ -240,7 +251,7 @@ def ours(world: World, n_steps: int, seed: int) -> tuple[Trained, list[float]]:
     model, fitted = training.run()
     assert fitted.steps == n_steps, fitted.stopped
     vectors = model.item_vectors(training.pooled, training.has_text)
-    users = model.user_vectors(of_pairs(world.held_out[:, :1]), vectors)[:, 0]
+    users = model.user_vectors(of_pairs(world.held_out[:, :1], np.zeros(len(world.held_out), np.float32)), vectors)[:, 0]
     deep = n_steps * settings.push_steps * settings.queries
     return Trained(deep + settings.warm_steps * settings.queries, deep, moments[-1] - begun, found(users, vectors, world.held_out)), moments
 
@@ -252,10 +263,13 @@ def encoder_of(world: World, settings: Text) -> tuple[text.Encoder, text.Inputs]
     return encoder, encoder.tokens(world.texts)
 
 
-def of_pairs(pairs: np.ndarray) -> History:
-    """Each row of item_index a user of its own, its items a day apart; only the second of a pair carries weight, as what is to be found."""
+def of_pairs(pairs: np.ndarray, age_days: np.ndarray) -> History:
+    """Each row of item_index a user of its own, its items a day apart, the last one `age_days` (n,) and a day old.
+
+    Only the second of a pair carries weight, as what is to be found.
+    """
     n, length = pairs.shape
-    age = np.tile(np.arange(length, 0, -1, dtype=np.float32), n)
+    age = (age_days[:, None] + np.arange(length, 0, -1, dtype=np.float32)).ravel()
     weight = np.tile(np.arange(length, dtype=np.float32), n)
     kind = np.full(n * length, EVENT_TYPES.index("purchase"), np.int8)
     users = pl.Series("user_id", np.arange(n)).cast(pl.String)

@@ -131,9 +131,6 @@ class Text(Section):
     refresh_steps: int = Field(
         100, ge=0, le=10**6, description="steps of the towers at each later window, on all that was known by then; 0: none"
     )
-    refresh_half_life_days: float = Field(
-        60.0, ge=0, le=3650, description="days after which an event counts half in those steps; 0: as half_life_days says"
-    )
     id_dropout: float = Field(0.5, ge=0, le=1, description="chance that an item of a blend step is known by its text alone")
     queries: int = Field(256, ge=2, le=65536, description="queries (a user's visit and the history before it) a step")
     positives: int = Field(2, ge=1, le=1000, description="most positives of a query used in a step")
@@ -164,7 +161,7 @@ class Text(Section):
     )
     hard_negatives: int = Field(0, ge=0, le=1000, description="hard negatives mined for a query of a joint step (softmax); 0: none")
     margin: float = Field(0.05, ge=0, le=2, description="how far below its positive's cosine a mined negative must lie")
-    half_life_days: float = Field(0.0, ge=0, le=3650, description="days after which an event counts half in the loss; 0: no decay")
+    half_life_days: float = Field(60.0, ge=0, le=3650, description="days after which an event counts half in the loss; 0: no decay")
     exposure: float = Field(
         0.0, ge=0, le=10**6, description="inverse propensity weights (pointwise, list), clipped at so many times their mean; 0: none"
     )

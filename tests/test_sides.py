@@ -20,7 +20,7 @@ from recsys.text import Fitted
 from recsys.timeline import Ledger, Window
 
 FITTED = Fitted(warm_steps=40, blend_steps=20)
-TEXT = {"warm_steps": 40, "steps": 0, "blend_steps": 20, "refresh_steps": 20, "refresh_half_life_days": 10}
+TEXT = {"warm_steps": 40, "steps": 0, "blend_steps": 20, "refresh_steps": 20, "half_life_days": 10}
 
 
 def days(first: int, last: int, name: str = "") -> Window:

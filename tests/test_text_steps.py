@@ -64,7 +64,7 @@ NONE = sparse.csr_array((N_USERS, N_ITEMS), dtype=bool)
 
 
 def text(**given: Any) -> Text:
-    small = {"warm_steps": 40, "steps": 6, "check_steps": 3, "push_steps": 2, "blend_steps": 0, "queries": 32}
+    small = {"warm_steps": 40, "steps": 6, "check_steps": 3, "push_steps": 2, "blend_steps": 0, "queries": 32, "half_life_days": 0}
     return config({"text": small | given}).text
 
 

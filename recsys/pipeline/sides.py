@@ -1,8 +1,8 @@
 """What is known of text at each window: fitted on the text window, then kept fresh, so that no score is older than its window.
 
 The encoder and what was chosen are learned on events before the first ranker fold. From there to tonight may be months, in which new
-items come and seasons turn; so at the start of every later window the towers learn on, from all that was known by then and mostly from
-what is recent. Every score stays out of its window's time, and the ranker is fitted on scores as fresh as tonight's will be.
+items come and seasons turn; so at the start of every later window the towers learn on, from all that was known by then. Every score
+stays out of its window's time, and the ranker is fitted on scores as fresh as tonight's will be.
 """
 
 from dataclasses import replace
@@ -46,10 +46,7 @@ def _refreshed(
     if side.teacher:
         # Teacher and student share their towers, which learn over the teacher's vectors as they did at first.
         return over(side, _refreshed(job, texts, catalogue, events, side.teacher, fitted, window), texts, catalogue)
-    given = job.config.text
-    of_late = given.model_copy(update={"half_life_days": given.refresh_half_life_days or given.half_life_days})
-    at_work = replace(job, config=job.config.model_copy(update={"text": of_late}))
-    training = training_of(at_work, replace(texts, pooled=side.pooled), catalogue, events, window, fitted)
+    training = training_of(job, replace(texts, pooled=side.pooled), catalogue, events, window, fitted)
     training.checkpoint = text.Checkpoint(None)
     model = training.refresh(side.model, fitted, catalogue.items["item_id"])
     return side_of(model, side.pooled, texts.has_text, catalogue, side.frozen)
