@@ -70,7 +70,4 @@ max_tokens = 48          # a title and two sentences
 valid_days = 7
 steps = 30               # few and small, so that the tour takes minutes on a laptop
 check_steps = 10
-queries = 128
-positives = 1
-negatives = 128
 """
