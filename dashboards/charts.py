@@ -79,13 +79,14 @@ def recall(frame: pd.DataFrame) -> alt.Chart:
 
 def text_curve(frame: pd.DataFrame) -> alt.Chart:
     """ndcg of the text model by step, a line a phase."""
-    return _curve(frame, "step", "phase", {"warm": WITHOUT_TEXT, "joint": RANKER}, "step of the phase", "ndcg on its own validation")
+    colours = {"warm": WITHOUT_TEXT, "joint": RANKER, "blend": OTHER}
+    return _curve(frame, "step", "phase", colours, "step of the phase", "ndcg@100 on its own validation")
 
 
 def ranker_curve(frame: pd.DataFrame) -> alt.Chart:
-    """LightGBM's own ndcg@10 on the valid window by trees, a line a ranker."""
+    """LightGBM's own ndcg@10 on the valid window by trees added, a line a ranker: the one with text goes on from the other's trees."""
     colours = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT}
-    return _curve(frame, "trees", "system", colours, "trees", "LightGBM's ndcg@10, valid window")
+    return _curve(frame, "trees", "system", colours, "trees added", "LightGBM's ndcg@10, valid window")
 
 
 def _curve(frame: pd.DataFrame, x: str, line: str, colours: dict[str, str], x_title: str, y_title: str) -> alt.Chart:

@@ -149,7 +149,10 @@ def _learning(run: Run, task: str) -> None:
             else:
                 st.altair_chart(draw(curves[name]))
     chosen = report.object_of(run)["chosen"]
-    st.caption(f"Chosen: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {chosen['trees']} trees.")
+    st.caption(
+        f"Chosen: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {chosen['trees']} trees. The ranker "
+        "adds its trees to those of ranker_no_text, whose queries are those that behaviour alone can answer."
+    )
 
 
 def _features(run: Run, task: str) -> None:

@@ -19,7 +19,7 @@ def of_run(report: dict[str, Any], curves: dict[str, Any], features: dict[str, A
 def _text_curve(curve: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    for phase in ("warm", "joint"):
+    for phase in ("warm", "joint", "blend"):
         rows = [row for row in curve if row["phase"] == phase and row["ndcg"] is not None]
         axes.plot([row["step"] for row in rows], [row["ndcg"] for row in rows], marker="o", label=phase)
     axes.set(xlabel="step of the phase", ylabel="ndcg@100 on the text window's own validation", title="Text model")
@@ -32,7 +32,7 @@ def _ranker_curve(curves: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     for name in ("ranker", "ranker_no_text"):
         axes.plot(range(1, len(curves[name]) + 1), curves[name], label=name)
-    axes.set(xlabel="trees", ylabel="LightGBM's own ndcg@10 on the valid window", title="Ranker")
+    axes.set(xlabel="trees added (ranker: to those of ranker_no_text)", ylabel="LightGBM's own ndcg@10 on the valid window", title="Ranker")
     axes.legend()
     return figure
 
