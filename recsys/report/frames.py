@@ -53,7 +53,10 @@ def seconds_frame(run: Run) -> "pd.DataFrame":
 
 
 def curves_frames(run: Run) -> dict[str, "pd.DataFrame"]:
-    """`text`: phase, step, loss, ndcg; `ranker`: system, trees (added to those of ranker_no_text), ndcg. Empty where nothing was chosen on a valid window."""
+    """`text`: phase, step, loss, ndcg; `ranker`: system, trees (those added: the ranker goes on from ranker_no_text), ndcg.
+
+    Empty where nothing was chosen on a valid window.
+    """
     curves = run.record("curves")
     grown = [
         {"system": name, "trees": n, "ndcg": value}
