@@ -236,7 +236,7 @@ def feature_rows(
     """The features (r rows) of a block's candidates, Float32, null where missing, in the order of `names`.
 
     `marked`: the marked events of the block's users (more users do no harm); vectors (n_items, dim): the text vectors, or None: then
-    the features of text are missing.
+    the features of text are missing, as they are for a user without a history.
     """
     keys = pl.DataFrame({"user_id": history.user_ids.gather(retrieved.user), "item_id": catalogue.ids(retrieved.item)})
     keys = keys.with_columns(category=catalogue.items["category"].gather(retrieved.item))
@@ -253,7 +253,10 @@ def feature_rows(
     frame = frame.with_columns(_derived()).with_columns(**_source_columns(retrieved))
     nothing = pl.lit(None, pl.Float32)
     told = dict.fromkeys(filter(is_text, TEXT_DERIVED), nothing) if vectors is None else _text_columns(retrieved, history, vectors)
-    return frame.with_columns(**told).select(names()).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
+    # A newcomer's vector is a guess of what sells, as old as the text model; what sells tonight the other sources know.
+    is_known = pl.lit(pl.Series((np.diff(history.indptr) > 0)[retrieved.user]))
+    frame = frame.with_columns(**told).with_columns(pl.when(is_known).then(pl.col(name)).alias(name) for name in names() if is_text(name))
+    return frame.select(names()).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
 
 
 def _derived() -> list[pl.Expr]:

@@ -150,9 +150,19 @@ def test_text_matches_are_what_a_loop_over_the_history_gives(rows: list[Row], se
 
 
 def test_text_place_and_z_compare_within_the_query() -> None:
-    rows = rows_at(events_table([]), END, ["u", "v"], np.eye(4, dtype=np.float32))
+    events = events_table([("u", "a", "click", START), ("v", "b", "click", START)])
+    rows = rows_at(events, END, ["u", "v"], np.eye(4, dtype=np.float32))
     assert rows["text_place"].to_list() == [4, 3, 2, 1] * 2
     np.testing.assert_allclose(rows["text_z"].to_numpy(), np.tile((np.arange(4) - 1.5) / np.std(np.arange(4), ddof=1), 2), rtol=1e-5)
+
+
+def test_of_a_user_without_a_history_no_feature_tells_of_text() -> None:
+    events = events_table([("u", "a", "click", START)])
+    rows = rows_at(events, END, ["new", "u"], np.eye(4, dtype=np.float32))
+    told = [name for name in names() if is_text(name)]
+    by_user = {user: rows.filter(pl.col("user_id") == user).select(told) for user in ("new", "u")}
+    assert by_user["new"].null_count().row(0) == (4,) * len(told)
+    assert by_user["u"]["text_score"].null_count() == by_user["u"]["text_place"].null_count() == 0
 
 
 def test_rates_are_finite_without_a_single_impression_and_in_an_empty_shop() -> None:
