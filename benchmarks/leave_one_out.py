@@ -1,6 +1,6 @@
 """Leave-one-out on any folder with items.parquet(item_id, text) and events.parquet(user_id, item_id, pos): every system, one table.
 
-    python -m benchmarks.leave_one_out ../shared/data/amazon_toys [--keep-seen] [--json FILE] [--only NAME ...]
+    python -m benchmarks.leave_one_out ../shared/data/amazon_toys [--keep-seen] [--json FILE]
 
 The last item of a user is the test, the last but one the validation, the one before it the ranker's label. Each is ranked against
 the whole catalogue, seen items masked unless --keep-seen, knowing what stands at earlier positions and nothing else. What has a
@@ -346,12 +346,12 @@ def ranked(world: World, fits: dict[int, Fit], seconds: float) -> None:
     rows = {depth: _rows(world, fits[depth], depth, asked) for depth in (3, 2)}
     fixed = (features.names(), given.ranker, given.gains, SEED, threads)
     base = ranker.fit(columns(rows[3], BASE), columns(rows[2], BASE), *fixed)
-    fitted = ranker.fit(rows[3].rows, rows[2].rows, *fixed, base=base)
+    fitted = ranker.fit(columns(rows[3], "ranker"), columns(rows[2], "ranker"), *fixed, base=base)
     places = np.zeros(len(users), np.int64)
     targets, first = world.positions.targets(1), 0
     for chunk in _chunks(world, fits[1], 1, users):
         allowed = np.ones(len(chunk.pool.user), bool) if world.keep_seen else ~chunk.is_seen
-        found, item, rank = best(chunk.pool.user, chunk.pool.item, fitted.score(chunk.frame), allowed, max(CUTOFFS))
+        found, item, rank = best(chunk.pool.user, chunk.pool.item, fitted.score(chunk.frame, chunk.told), allowed, max(CUTOFFS))
         user = first + chunk.pool.user[found]
         hit = item == targets[user]
         places[user[hit]] = rank[hit]
@@ -379,7 +379,7 @@ def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> Part:
             kept &= (label > 0) | (rng.random(len(label)) < settings().ranker.keep_unchosen)
         matrix = ranker.matrix(chunk.frame.filter(pl.Series(kept)), features.names())
         rows = ranker.Rows(matrix, label[kept], (first + user[kept]).astype(np.uint32))
-        parts.append(Part(rows, chunk.pool.by_behaviour[kept]))
+        parts.append(Part(rows, chunk.pool.by_behaviour[kept], chunk.told[kept]))
         first += len(wanted)
     return joined(parts)
 

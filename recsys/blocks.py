@@ -144,6 +144,11 @@ class History:
         """(n,): does the row speak for the item (a return does not)."""
         return np.isin(self.event_type, LIKED_CODES)
 
+    @property
+    def is_known(self) -> Bools:
+        """(n_users,): has the user a history."""
+        return np.diff(self.indptr) > 0
+
     def matrix(self, values: Floats, n_items: int) -> sparse.csr_array:
         """Sparse (n_users, n_items) float32: the sum of `values` (n,) over a user's rows of an item."""
         shape = (self.n_users, n_items)

@@ -253,8 +253,7 @@ def feature_rows(
     frame = frame.with_columns(_derived()).with_columns(**_source_columns(retrieved))
     nothing = pl.lit(None, pl.Float32)
     told = dict.fromkeys(filter(is_text, TEXT_DERIVED), nothing) if vectors is None else _text_columns(retrieved, history, vectors)
-    # A newcomer's vector is a guess of what sells, as old as the text model; what sells tonight the other sources know.
-    is_known = pl.lit(pl.Series((np.diff(history.indptr) > 0)[retrieved.user]))
+    is_known = pl.lit(pl.Series(history.is_known[retrieved.user]))
     frame = frame.with_columns(**told).with_columns(pl.when(is_known).then(pl.col(name)).alias(name) for name in names() if is_text(name))
     return frame.select(names()).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
 

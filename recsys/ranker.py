@@ -1,7 +1,7 @@
 """LightGBM LambdaMART over ranker rows (Burges 2010; Ke et al. 2017): groups checked, deterministic, saved as LightGBM text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys import config
+from recsys.blocks import Bools
 from recsys.errors import ArtefactError, ConfigError, TableError, nearest
 
 CATEGORICAL = ("item_category",)
@@ -34,20 +35,34 @@ class Rows:
 
 @dataclass
 class Ranker:
-    """A fitted ranker: its trees, the features it takes in order, and its learning curve."""
+    """A fitted ranker: its trees, the features it takes in order, and its learning curve.
+
+    n_base: how many of its first trees are those of the base it goes on from.
+    """
 
     booster: Any
     features: list[str]
     n_trees: int
     curve: list[float] = field(default_factory=list)
+    n_base: int = 0
 
-    def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """Raw scores (r,) of rows that hold the features; only their order within a query means something."""
-        return np.asarray(self.booster.predict(matrix(frame, self.features), raw_score=True), np.float64)
+    def score(self, frame: pl.DataFrame, told: Bools | None = None) -> NDArray[np.float64]:
+        """Raw scores (r,) of rows that hold the features; only their order within a query means something.
 
-    def contributions(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        told (r,): the rows of queries that the trees added to the base speak of; the base alone scores the others. None: all.
+        """
+        return self._predicted(frame, told, raw_score=True)
+
+    def contributions(self, frame: pl.DataFrame, told: Bools | None = None) -> NDArray[np.float64]:
         """(r, f + 1) SHAP values of each feature (Lundberg et al. 2020), the base value last; a row sums to its raw score."""
-        return np.asarray(self.booster.predict(matrix(frame, self.features), pred_contrib=True), np.float64)
+        return self._predicted(frame, told, pred_contrib=True)
+
+    def _predicted(self, frame: pl.DataFrame, told: Bools | None, **what: bool) -> NDArray[np.float64]:
+        rows = matrix(frame, self.features)
+        values = np.asarray(self.booster.predict(rows, **what), np.float64)
+        if told is not None and self.n_base and not told.all():
+            values[~told] = self.booster.predict(rows[~told], num_iteration=self.n_base, **what)
+        return values
 
     def importance(self) -> dict[str, float]:
         """Total gain of each feature, largest first."""
@@ -59,8 +74,8 @@ class Ranker:
         return str(self.booster.model_to_string())
 
     @classmethod
-    def load(cls, path: Path) -> "Ranker":
-        """Read LightGBM text. Raises ArtefactError when it is not."""
+    def load(cls, path: Path, n_base: int = 0) -> "Ranker":
+        """Read LightGBM text, of which the first `n_base` trees are the base's. Raises ArtefactError when it is not."""
         try:
             text = path.read_text()
             if not text.rstrip().endswith("pandas_categorical:null"):  # half a model would end the whole interpreter in C++
@@ -68,7 +83,7 @@ class Ranker:
             booster = lgb.Booster(model_str=text)
         except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
             raise ArtefactError(f"{path}: not a LightGBM model ({error}). Train again.") from None
-        return cls(booster, booster.feature_name(), booster.num_trees())
+        return cls(booster, booster.feature_name(), booster.num_trees(), n_base=n_base)
 
 
 def matrix(frame: pl.DataFrame, features: list[str]) -> NDArray[np.float32]:
@@ -105,12 +120,15 @@ def fit(
     """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
 
     base: a ranker of the same features to go on from: its trees come first and count among `n_trees`, the curve is that of those added.
+    Where there is no row to add trees by, that ranker as it is.
     `on_tree` hears, after each tree, of the number added and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
     Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
     """
     unknown = sorted(set(settings.monotone) - set(features))
     if unknown:
         raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{nearest(unknown[0], features)}")
+    if base and not (len(rows.label) and (valid is None or len(valid.label))):
+        return replace(base, curve=[], n_base=base.n_trees)
     train, n_before = _dataset(rows, features), base.n_trees if base else 0
     curve: dict[str, Any] = {}
     callbacks = [lgb.record_evaluation(curve)] if valid else []
@@ -129,7 +147,7 @@ def fit(
     )
     best = booster.best_iteration if valid and booster.best_iteration > 0 else booster.num_trees()
     kept = lgb.Booster(model_str=booster.model_to_string(num_iteration=best))
-    return Ranker(kept, features, best, next(iter(curve["valid_0"].values())) if valid and curve else [])
+    return Ranker(kept, features, best, next(iter(curve["valid_0"].values())) if valid and curve else [], n_before)
 
 
 def _dataset(rows: Rows, features: list[str], reference: Any = None) -> Any:

@@ -47,7 +47,7 @@ def board() -> dict[str, Source]:
 
 
 def block_of(world: World, users: pl.Series) -> Block:
-    numbers = [int(user[1:]) for user in users]
+    numbers = [int(user[1:]) % 200 for user in users]
     return Block(history_of(world, users), dict.fromkeys((TEXT, BLEND), text_side(world)[1][numbers][:, None]))
 
 
@@ -186,9 +186,9 @@ seeds = st.integers(0, 10**6)
 
 
 def toy_pool(seed: int, k: int) -> tuple[Pool, dict[str, Floats], Bools, Bools]:
-    """A pool of the checkerboard's first six users over random scores with many ties and holes."""
+    """A pool of the checkerboard's first five users and of one without a history over random scores with many ties and holes."""
     rng = np.random.default_rng(seed)
-    users = users_of(checkerboard())[:6]
+    users = pl.concat([users_of(checkerboard())[:5], pl.Series("user_id", ["u999"])])
     scores = {name: np.where(rng.random((6, 40)) < 0.3, -np.inf, rng.integers(0, 6, (6, 40))).astype(np.float32) for name in SOURCES}
     scores["popularity"][2] = -np.inf
     eligible = rng.random(40) < 0.8
@@ -212,7 +212,7 @@ def test_the_pool_is_what_loops_over_users_and_sources_give(seed: int, k: int) -
     pool, scores, eligible, seen = toy_pool(seed, k)
     ranks: dict[tuple[int, int], dict[str, int]] = {}
     for user in range(6):
-        for name in SOURCES:
+        for name in SOURCES if user < 5 else BEHAVIOUR:
             mine = [i for i in range(40) if eligible[i] and seen[user, i] == (name == "repurchase") and np.isfinite(scores[name][user, i])]
             mine.sort(key=lambda i: (-scores[name][user, i], i))
             for rank, item in enumerate(mine[:k], start=1):

@@ -137,6 +137,20 @@ def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
     assert lists.group_by("user_id").len().sort("user_id")["len"].to_list() == [5, 5]
 
 
+def test_whoever_has_no_history_gets_the_list_of_the_ranker_without_text(tmp_path) -> None:
+    world = worlds.checkerboard()
+    late = world.events["event_time"].max()
+    joined = pl.DataFrame({"user_id": ["v1", "v2"], "item_id": world.items["item_id"][3:5]})
+    joined = joined.with_columns(event_time=pl.lit(late), event_type=pl.lit("purchase"))
+    path = worlds.write_world(tmp_path, world.items, pl.concat([world.events, joined], how="diagonal_relaxed"))
+    lists = face.train(path).table("lists").filter(pl.col("system").str.starts_with("ranker")).sort("task", "user_id", "rank")
+    of = {name: lists.filter(pl.col("system") == name).drop("system") for name in ("ranker", "ranker_no_text")}
+    late_comers = pl.col("user_id").is_in(["v1", "v2"])
+    assert not of["ranker"].equals(of["ranker_no_text"])
+    assert of["ranker"].filter(late_comers).height == 40
+    assert of["ranker"].filter(late_comers).equals(of["ranker_no_text"].filter(late_comers))
+
+
 def test_task_new_never_lists_what_the_user_had(checkerboard, tmp_path) -> None:
     path, world, _ = checkerboard
     with face.job(path) as job:

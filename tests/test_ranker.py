@@ -190,3 +190,23 @@ def test_a_ranker_goes_on_from_the_trees_of_its_base() -> None:
     assert next(iter(more.importance())) == "good"
     again = fit(told, None, FEATURES, SETTINGS, GAINS, 7, 1, more.n_trees, base=base)
     np.testing.assert_array_equal(again.booster.predict(matrix), more.booster.predict(matrix))
+
+
+def test_the_base_alone_scores_the_rows_that_the_added_trees_do_not_speak_of(tmp_path: Path) -> None:
+    base = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, 6)
+    more = fit(rows(seed=4), None, FEATURES, SETTINGS, GAINS, 7, 1, 14, base=base)
+    table, told = frame(rows(seed=3)), np.repeat(np.arange(60) % 3 > 0, 10)
+    (tmp_path / "ranker.txt").write_text(more.text())
+    read = Ranker.load(tmp_path / "ranker.txt", 6)
+    assert not np.isclose(more.score(table), base.score(table)).any()
+    for model in (more, read):
+        np.testing.assert_array_equal(model.score(table, told), np.where(told, more.score(table), base.score(table)))
+        np.testing.assert_allclose(model.contributions(table, told).sum(axis=1), model.score(table, told), atol=1e-9)
+    np.testing.assert_array_equal(base.score(table, told), base.score(table))
+
+
+@pytest.mark.parametrize("valid", [False, True])
+def test_without_a_row_to_add_trees_by_a_ranker_is_its_base(valid: bool) -> None:
+    base, none = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, 6), rows(0)
+    made = fit(rows() if valid else none, none if valid else None, FEATURES, SETTINGS, GAINS, 7, 1, 9, base=base)
+    assert (made.text(), made.n_trees, made.n_base, made.curve) == (base.text(), 6, 6, [])

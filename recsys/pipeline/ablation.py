@@ -144,7 +144,7 @@ def _lists(job: Job, world: World, known: Snapshot, window: timeline.Window, nam
     users = timeline.active_users(window.of(world.events).collect(), window)
     for chunk in chunks(as_known, world.events, users, job.clock):
         everything = np.ones(len(chunk.pool.user), bool)
-        yield from verdict.row_lists(as_known, chunk, name, variant.ranker.score(chunk.frame), everything)
+        yield from verdict.row_lists(as_known, chunk, name, variant.ranker.score(chunk.frame, chunk.told), everything)
         done += chunk.block.history.n_users
         job.display.progress(f"ablation: ranking by {name}", done, len(users))
 

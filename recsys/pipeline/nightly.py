@@ -89,13 +89,12 @@ def _read_users(path: Path) -> pl.Series:
 
 
 def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
-    model = ranker.Ranker.load(run.file("ranker.txt"))
+    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("chosen")["trees_without_text"])
     done = 0
     for rows in chunks(known, events, user_ids, job.clock):
         part = rows.block.history.user_ids
-        scored = rules.Scored(
-            part, rows.pool.user, known.catalogue.ids(rows.pool.item), model.score(rows.frame), rows.is_seen, rows.pool.rank
-        )
+        scores = model.score(rows.frame, rows.told)
+        scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.is_seen, rows.pool.rank)
         yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
         done += len(part)
         job.display.progress("ranking users", done, len(user_ids))

@@ -1,9 +1,11 @@
 """The ranker's rows of past windows: every query's candidates as of the window's start, with what then happened as labels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys import features, ranker, timeline
 from recsys.blocks import Bools, Catalogue
@@ -19,15 +21,15 @@ MIN_QUERIES = 10
 
 @dataclass(frozen=True)
 class Part:
-    """Ranker rows of some queries, and which of them a source other than text retrieved."""
+    """Ranker rows of some queries: which of them a source other than text retrieved, and which are of users of whom text tells."""
 
     rows: ranker.Rows
     by_behaviour: Bools
+    told: Bools
 
     def where(self, kept: Bools) -> "Part":
         """Some of the rows, in their order."""
-        rows = self.rows
-        return Part(ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept]), self.by_behaviour[kept])
+        return Part(_some(self.rows, kept), self.by_behaviour[kept], self.told[kept])
 
 
 def fold_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
@@ -78,7 +80,9 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
     for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
         chosen = np.flatnonzero(allowed & _has_positive(pool.user, (label > 0) & allowed))
         query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
-        parts.append(Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), pool.by_behaviour[chosen]))
+        parts.append(
+            Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), pool.by_behaviour[chosen], chunk.told[chosen])
+        )
     return parts
 
 
@@ -89,7 +93,9 @@ def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
 
 
 NO_ROWS = Part(
-    ranker.Rows(np.empty((0, len(features.names())), np.float32), np.empty(0, np.int32), np.empty(0, np.uint32)), np.empty(0, bool)
+    ranker.Rows(np.empty((0, len(features.names())), np.float32), np.empty(0, np.int32), np.empty(0, np.uint32)),
+    np.empty(0, bool),
+    np.empty(0, bool),
 )
 """Of a window in which nobody acted."""
 
@@ -102,7 +108,7 @@ def joined(parts: list[Part]) -> Part:
         np.concatenate([part.rows.label for part in parts]),
         np.concatenate([part.rows.query_id for part in parts]),
     )
-    return Part(rows, np.concatenate([part.by_behaviour for part in parts]))
+    return Part(rows, np.concatenate([part.by_behaviour for part in parts]), np.concatenate([part.told for part in parts]))
 
 
 def _refuse_few(part: Part, where: str, setting: str) -> None:
@@ -112,11 +118,19 @@ def _refuse_few(part: Part, where: str, setting: str) -> None:
 
 
 def columns(part: Part, name: str) -> ranker.Rows:
-    """The rows; for `ranker_no_text` without text features, rows that only text retrieved, and queries so left without a positive."""
+    """The rows that a ranker is fitted on.
+
+    `ranker`, which goes on from the other: those that text tells something of. `ranker_no_text`: without text features, rows that
+    only text retrieved, and queries so left without a positive.
+    """
     if name == "ranker":
-        return part.rows
+        return _some(part.rows, part.told)
     query = np.unique(part.rows.query_id, return_inverse=True)[1]
     kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
-    told = part.rows.features[kept]
-    told[:, [place for place, feature in enumerate(features.names()) if features.is_text(feature)]] = np.nan
-    return ranker.Rows(told, part.rows.label[kept], part.rows.query_id[kept])
+    rows = _some(part.rows, kept)
+    rows.features[:, [place for place, feature in enumerate(features.names()) if features.is_text(feature)]] = np.nan
+    return rows
+
+
+def _some(rows: ranker.Rows, kept: NDArray[Any]) -> ranker.Rows:
+    return ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept])

@@ -173,7 +173,7 @@ def _ranker_fit(job: Job, world: World, ledger: timeline.Ledger) -> Fit:
         made = job.config
         given = (features.names(), made.ranker, made.gains, made.project.seed, job.threads)
         base = ranker.fit(columns(rows, BASE), columns(valid, BASE), *given)
-        return max(ranker.fit(rows.rows, valid.rows, *given, on_tree=on_tree, base=base).curve)
+        return max(ranker.fit(columns(rows, "ranker"), columns(valid, "ranker"), *given, on_tree=on_tree, base=base).curve)
 
     return fit
 

@@ -83,6 +83,12 @@ class Chunk:
     fused: Floats
     frame: pl.DataFrame
 
+    @property
+    def told(self) -> Bools:
+        """(r,): the rows of users with a history; of the others text says nothing."""
+        known: Bools = self.block.history.is_known[self.pool.user]
+        return known
+
 
 def snapshot(
     events: pl.LazyFrame,

@@ -81,7 +81,7 @@ def _chunk_lists(snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker]) -
     everything = np.ones(len(pool.user), bool)
     yield from row_lists(snapshot, chunk, "retrieval", chunk.fused.astype(np.float64), everything)
     yield from row_lists(snapshot, chunk, "ranker_no_text", rankers["ranker_no_text"].score(chunk.frame), pool.by_behaviour)
-    yield from row_lists(snapshot, chunk, "ranker", rankers["ranker"].score(chunk.frame), everything)
+    yield from row_lists(snapshot, chunk, "ranker", rankers["ranker"].score(chunk.frame, chunk.told), everything)
     unseen = ~chunk.block.history.seen(len(snapshot.catalogue))
     for name, scores in _catalogue_scores(snapshot, chunk):
         for task in TASKS:
