@@ -65,7 +65,7 @@ def recommend(scored: Scored, frame: pl.DataFrame, as_of: datetime, run_id: str,
 
 
 def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:
-    names = list(REASONS)
+    names = [name for name in REASONS if name in rank]
     places = np.stack([np.nan_to_num(rank[name], nan=np.inf) for name in names])
     return pl.Series(np.array(names)[np.argmin(places, axis=0)])
 

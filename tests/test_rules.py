@@ -70,6 +70,13 @@ def test_the_reason_is_that_of_the_source_that_placed_it_highest() -> None:
     assert found["reason"].to_list() == [REASONS["text"], REASONS["collaborative"]]
 
 
+def test_where_no_blend_was_chosen_the_other_sources_give_the_reason() -> None:
+    rank = {"text": np.array([2], np.float32), "popularity": np.array([3], np.float32)}
+    frame = pl.DataFrame({"pair_likes_all": [0.0], "pair_since_last": [None]}, schema_overrides={"pair_since_last": pl.Float32})
+    scored = Scored(USERS, np.zeros(1, np.int32), pl.Series(["a"]), np.ones(1), np.zeros(1, bool), rank)
+    assert recommend(scored, frame, END, "run_1", 5, "all")["reason"].to_list() == [REASONS["text"]]
+
+
 def test_an_item_had_before_says_how_often_and_how_long_ago() -> None:
     found = lists([(0, "a", 2.0, True)], pair_likes_all=[3.0], pair_since_last=[12.7])
     assert found["reason"].to_list() == ["had it before 3 times, last 12 days ago"]

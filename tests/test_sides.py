@@ -13,13 +13,14 @@ import torch
 from toy_text import job
 from worlds import END, START, World, cold_item_shop, drifting_shop, tiny_bert
 
-from recsys.blocks import Catalogue
+from recsys.blocks import Catalogue, History
 from recsys.pipeline.sides import Sides, fit_sides
 from recsys.pipeline.texts import read_texts
 from recsys.text import Fitted
 from recsys.timeline import Ledger, Window
 
 FITTED = Fitted(warm_steps=40, blend_steps=20)
+USERS = pl.Series("user_id", ["u000"])
 TEXT = {"warm_steps": 40, "steps": 0, "blend_steps": 20, "refresh_steps": 20, "half_life_days": 10}
 
 
@@ -32,12 +33,12 @@ def ledger(*, refit: bool = False) -> Ledger:
     return Ledger(days(0, 20, "text"), folds, None if refit else days(40, 50, "valid"), None if refit else days(50, 60, "test"))
 
 
-def sides_of(folder: Path, world: World, events: pl.DataFrame, of: Ledger, **text: Any) -> Sides:
+def sides_of(folder: Path, world: World, events: pl.DataFrame, of: Ledger, chosen: Fitted = FITTED, **text: Any) -> Sides:
     torch.set_num_threads(1)
     tiny_bert(folder / "tiny_bert", world.items)
     at_work = job(folder, {"text": TEXT | text})
     catalogue = Catalogue.of(world.items)
-    return fit_sides(at_work, read_texts(at_work, catalogue), catalogue, events.lazy(), of, FITTED)[0]
+    return fit_sides(at_work, read_texts(at_work, catalogue), catalogue, events.lazy(), of, chosen)[0]
 
 
 def test_there_is_one_for_each_moment_in_which_lists_are_made(tmp_path: Path) -> None:
@@ -46,6 +47,18 @@ def test_there_is_one_for_each_moment_in_which_lists_are_made(tmp_path: Path) ->
     assert refit.moments == [START + timedelta(days=n) for n in (20, 30, 40)]
     world = drifting_shop()
     assert [len(sides_of(tmp_path, world, world.events, of)) for of in (judged, refit)] == [4, 3]
+
+
+@pytest.mark.parametrize(("blend_steps", "gain", "sources"), [(0, 0.0, 1), (0, 2.5, 2), (20, 0.0, 2)])
+def test_a_blend_that_would_be_the_text_over_again_is_no_source(tmp_path: Path, blend_steps: int, gain: float, sources: int) -> None:
+    world = drifting_shop()
+    chosen = replace(FITTED, blend_steps=blend_steps, gain=gain)
+    for side in sides_of(tmp_path, world, world.events, ledger(), chosen):
+        assert (len(side.vectors), len(side.users(History.of(world.events, Catalogue.of(world.items), USERS, END, {})))) == (
+            sources,
+            sources,
+        )
+        assert (side.model.blend is not None, side.model.gain) == (sources == 2, gain)
 
 
 def test_no_side_knows_its_window_or_what_comes_later(tmp_path: Path) -> None:
@@ -86,10 +99,9 @@ def test_the_blend_knows_the_ids_of_items_that_came_after_the_text_window(tmp_pa
     assert (np.abs(sides[-1].model.blend.ids.detach().numpy()[rows]).sum(axis=1) > 0).all()
 
 
-@pytest.mark.parametrize("fitted", [Fitted(), Fitted(warm_steps=40)])
-def test_a_tower_of_which_no_step_was_kept_does_not_go_on(tmp_path: Path, fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("test_sides.FITTED", replace(fitted))
+@pytest.mark.parametrize("chosen", [Fitted(gain=2.5), Fitted(warm_steps=40, gain=2.5)])
+def test_a_tower_of_which_no_step_was_kept_does_not_go_on(tmp_path: Path, chosen: Fitted) -> None:
     world = drifting_shop()
-    first, *_, last = sides_of(tmp_path, world, world.events, ledger())
-    assert np.array_equal(first.vectors["text"], last.vectors["text"]) == (not fitted.warm_steps)
+    first, *_, last = sides_of(tmp_path, world, world.events, ledger(), chosen)
+    assert np.array_equal(first.vectors["text"], last.vectors["text"]) == (not chosen.warm_steps)
     np.testing.assert_array_equal(last.vectors["text_collaborative"], last.vectors["text"])

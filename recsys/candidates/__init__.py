@@ -15,7 +15,7 @@ __all__ = ["Blended", "Block", "Neighbours", "Pool", "Source", "TextMatch", "beh
 BEHAVIOUR = ("popularity", "category_popularity", "covisitation", "item_cosine", "collaborative", "repurchase")
 TEXT, BLEND = "text", "text_collaborative"
 SOURCES = (*BEHAVIOUR, TEXT, BLEND)
-"""The last one only where a blend was trained."""
+"""The last one only where a blend was chosen."""
 
 FUSION_CONSTANT = 60.0
 """k of reciprocal-rank fusion (Cormack, Clarke and Buettcher 2009)."""

@@ -99,7 +99,7 @@ def _variants(job: Job, world: World, texts: Texts, models: Models, epochs: int)
     sides = {FROZEN: (frozen, texts.seconds), TUNED: (plain, tuned_seconds)}
     left_out = {}
     if not has_blend:
-        left_out[BLENDED] = "no blend was trained"
+        left_out[BLENDED] = "the text window's validation chose no blend" if job.config.text.blend_steps else "text.blend_steps = 0"
     else:
         sides[BLENDED] = (taught, tuned_seconds + models.fitted.blend_seconds)
     reason = _not_distilled(texts, taught[0])

@@ -98,6 +98,9 @@ def fit_texts(
     if training.question and model.blend:
         fitted.gain = best_gain(taught, training.history, catalogue, training.question, job.config.candidates)
         taught = replace(taught, model=replace(model, gain=fitted.gain))
+    if not (fitted.blend_steps or taught.model.gain):
+        # Such a blend is the text over again: a second source of the same candidates, its features twice before the trees.
+        taught = side_of(replace(model, blend=None, known=()), training.pooled, texts.has_text, catalogue, frozen)
     side = _student_side(job, texts, training, fitted, catalogue, taught) if job.config.text.distil_epochs else taught
     if text.workers().is_main:
         VectorCache(job.home.caches / "vectors").add(side.model.encoder.digest(), texts.digest, training.pooled)

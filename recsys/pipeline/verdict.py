@@ -18,7 +18,7 @@ SYSTEMS = (
     *("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "text_collaborative"),
     *("retrieval", "ranker_no_text", "ranker"),
 )
-"""text_collaborative only where a blend was trained."""
+"""text_collaborative only where a blend was chosen."""
 K = evaluate.K
 
 
