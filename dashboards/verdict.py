@@ -151,7 +151,7 @@ def _learning(run: Run, task: str) -> None:
     chosen = report.object_of(run)["chosen"]
     st.caption(
         f"Chosen: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {chosen['trees']} trees. The ranker "
-        "adds its trees to those of ranker_no_text, fitted and stopped on what behaviour alone can find; its own are for users with a history."
+        "adds its trees to those of ranker_no_text, which know what behaviour can find; those added are for users with a history."
     )
 
 
