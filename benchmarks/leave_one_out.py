@@ -258,6 +258,8 @@ class Encoded:
             catalogue = self.world.positions.catalogue
             fitted.gain = best_gain(side, self.world.history(depth), catalogue, asked, settings().candidates)
             side = replace(side, model=replace(model, gain=fitted.gain))
+        if not (fitted.blend_steps or side.model.gain):  # the text over again, which the house does not keep
+            side = replace(side, vectors={candidates.TEXT: vectors[candidates.TEXT]})
         return Fit(side, fitted)
 
 
@@ -331,7 +333,8 @@ def by_text(world: World, catalogue: Encoded, seconds: float) -> None:
     fit_seconds = seconds + time.perf_counter() - clock
     world.judge("text_tuned", interest(world, fits[1], candidates.TEXT), fit_seconds)
     if catalogue.config.blend_steps:
-        world.judge("text_collaborative", interest(world, fits[1], candidates.BLEND), fit_seconds)
+        source = candidates.BLEND if candidates.BLEND in fits[1].side.vectors else candidates.TEXT
+        world.judge("text_collaborative", interest(world, fits[1], source), fit_seconds)
     clock = time.perf_counter()
     fits[3] = catalogue.fit(3, fits[2].fitted)
     ranked(world, fits, fit_seconds + time.perf_counter() - clock)

@@ -77,7 +77,8 @@ def ranked(job: Job, world: World) -> tuple[dict[str, pl.DataFrame], dict[str, e
         made, fitted = fit_sides(at_work, texts, world.catalogue, world.events, ledger, None)
         sides[name] = made[-1]
         print(name + ": " + ", ".join(f"{row['phase']} {row['step']} {row['ndcg']:.4f}" for row in fitted.curve), flush=True)
-    words = TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform(text.item_texts(world.catalogue.items)).toarray()
+    values = text.item_texts(world.catalogue.items, config.text.template)
+    words = TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform(values).toarray()
     window = ledger.test
     assert window
     tuned = sides["text_tuned"]

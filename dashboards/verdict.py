@@ -148,10 +148,9 @@ def _learning(run: Run, task: str) -> None:
                 st.caption("No curve: nothing was chosen on a valid window.")
             else:
                 st.altair_chart(draw(curves[name]))
-    chosen = report.object_of(run)["chosen"]
     st.caption(
-        f"Chosen: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {chosen['trees']} trees. The ranker "
-        "adds its trees to those of ranker_no_text, which know what behaviour can find; those added are for users with a history."
+        f"{report.chosen_text(report.object_of(run))} Those without text, `ranker_no_text`, know what behaviour can find; those added are "
+        "for users who liked something that text knows."
     )
 
 

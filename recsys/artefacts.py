@@ -179,9 +179,7 @@ def _age(path: Path) -> float:
 def _open(folder: Path, name: str) -> Run:
     path = folder / name
     if Path(name).name != name or name.startswith(".") or not path.is_dir():
-        raise ArtefactError(
-            f"{folder}: there is no {name!r} here. Look with `recsys models`, or leave the name out to take the current one."
-        )
+        raise ArtefactError(f"{folder}: there is no {name!r} here. Look into the folder, or leave the name out to take the current one.")
     if not (path / MANIFEST).is_file():
         raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {AGAIN}")
     manifest = _read_json(path / MANIFEST)

@@ -144,10 +144,10 @@ class History:
         """(n,): does the row speak for the item (a return does not)."""
         return np.isin(self.event_type, LIKED_CODES)
 
-    @property
-    def is_known(self) -> Bools:
-        """(n_users,): has the user a history."""
-        return np.diff(self.indptr) > 0
+    def likes_any(self, items: Bools) -> Bools:
+        """(n_users,): did the user like one of these items (n_items,)."""
+        found: Bools = np.bincount(self.user_index, self.is_liked & items[self.item_index], minlength=self.n_users) > 0
+        return found
 
     def matrix(self, values: Floats, n_items: int) -> sparse.csr_array:
         """Sparse (n_users, n_items) float32: the sum of `values` (n,) over a user's rows of an item."""

@@ -243,8 +243,9 @@ class Search(Section):
     @field_validator("text")
     @classmethod
     def _text_space(cls, given: space.Space) -> space.Space:
-        # Other days would ask the trials another question.
-        return space.checked("search.text", Text, given, ("valid_days",))
+        # Other days would ask the trials another question. The others no trial looks at, or they cost time and memory alone.
+        unseen = ("blend_steps", "id_dropout", "refresh_steps", "distil_epochs", "scoring")
+        return space.checked("search.text", Text, given, ("valid_days", *unseen, "token_budget", "states_mb", "gradient_checkpointing"))
 
     @field_validator("ranker")
     @classmethod

@@ -106,7 +106,6 @@ DERIVED = {
 }
 
 TEXT_DERIVED = {
-    "item_category": "the item's category, as a code of the fitted model's list; missing for one it never saw",
     "text_place": "place of the interest score among the query's candidates, from 1",
     "text_z": "interest score in standard deviations from the mean of the query's candidates",
     "text_last": "cosine of the item's text vector and that of the user's last liked item, itself left out",
@@ -231,12 +230,18 @@ class Retrieved:
 
 
 def feature_rows(
-    retrieved: Retrieved, history: History, marked: pl.DataFrame, items: ItemTable, catalogue: Catalogue, vectors: Floats | None
+    retrieved: Retrieved,
+    history: History,
+    marked: pl.DataFrame,
+    items: ItemTable,
+    catalogue: Catalogue,
+    vectors: Floats | None,
+    told: Bools,
 ) -> pl.DataFrame:
     """The features (r rows) of a block's candidates, Float32, null where missing, in the order of `names`.
 
     `marked`: the marked events of the block's users (more users do no harm); vectors (n_items, dim): the text vectors, or None: then
-    the features of text are missing, as they are for a user without a history.
+    the features of text are missing, as they are for a user who is not `told` of (n_users,).
     """
     keys = pl.DataFrame({"user_id": history.user_ids.gather(retrieved.user), "item_id": catalogue.ids(retrieved.item)})
     keys = keys.with_columns(category=catalogue.items["category"].gather(retrieved.item))
@@ -252,9 +257,9 @@ def feature_rows(
     )
     frame = frame.with_columns(_derived()).with_columns(**_source_columns(retrieved))
     nothing = pl.lit(None, pl.Float32)
-    told = dict.fromkeys(filter(is_text, TEXT_DERIVED), nothing) if vectors is None else _text_columns(retrieved, history, vectors)
-    is_known = pl.lit(pl.Series(history.is_known[retrieved.user]))
-    frame = frame.with_columns(**told).with_columns(pl.when(is_known).then(pl.col(name)).alias(name) for name in names() if is_text(name))
+    derived = dict.fromkeys(TEXT_DERIVED, nothing) if vectors is None else _text_columns(retrieved, history, vectors)
+    is_told = pl.lit(pl.Series(told[retrieved.user]))
+    frame = frame.with_columns(**derived).with_columns(pl.when(is_told).then(pl.col(name)).alias(name) for name in names() if is_text(name))
     return frame.select(names()).cast(pl.Float32).with_columns(pl.all().fill_nan(None))
 
 

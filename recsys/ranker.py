@@ -120,14 +120,14 @@ def fit(
     """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
 
     base: a ranker of the same features to go on from: its trees come first and count among `n_trees`, the curve is that of those added.
-    Where there is no row to add trees by, that ranker as it is.
+    Where none is to be added, or there is no row to add trees by, that ranker as it is.
     `on_tree` hears, after each tree, of the number added and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
     Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
     """
     unknown = sorted(set(settings.monotone) - set(features))
     if unknown:
         raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{nearest(unknown[0], features)}")
-    if base and not (len(rows.label) and (valid is None or len(valid.label))):
+    if base and ((n_trees is not None and n_trees <= base.n_trees) or not len(rows.label) or (valid and not len(valid.label))):
         return replace(base, curve=[], n_base=base.n_trees)
     train, n_before = _dataset(rows, features), base.n_trees if base else 0
     curve: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from worlds import END, START, checkerboard, events_table, items_table
 
 from recsys.blocks import Catalogue, History, top_k
-from recsys.schema import EVENT_TYPES, INTERACTIONS
+from recsys.schema import EVENT_TYPES, INTERACTIONS, LIKED
 
 WEIGHTS = {"impression": 0.0, "click": 0.25, "cart": 0.5, "purchase": 1.0, "return": 0.0}
 FEW = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.5, 0.5000001, 3e38])
@@ -84,6 +84,15 @@ def test_newcomers_and_nobody_have_empty_histories() -> None:
     assert not history.seen(3).any()
     assert not history.latest(5)[1].any()
     assert History.of(events, catalogue(), pl.Series("user_id", [], dtype=pl.String), START, WEIGHTS).n_users == 0
+
+
+@given(events=rows, items=st.lists(st.booleans(), min_size=3, max_size=3))
+@settings(deadline=None)
+def test_who_likes_any_of_some_items_is_what_a_loop_gives(events: list[Row], items: list[bool]) -> None:
+    as_of = START + timedelta(days=1)
+    history = History.of(events_table(events), catalogue(), pl.Series("user_id", list("abd")), as_of, WEIGHTS)
+    liked = [{"xyz".index(item) for _, item, kind in own if kind in LIKED} for own in oracle(events, "abd", as_of)]
+    assert history.likes_any(np.array(items)).tolist() == [any(items[item] for item in own) for own in liked]
 
 
 @given(events=rows, n=st.integers(1, 5))

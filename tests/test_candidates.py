@@ -186,14 +186,15 @@ seeds = st.integers(0, 10**6)
 
 
 def toy_pool(seed: int, k: int) -> tuple[Pool, dict[str, Floats], Bools, Bools]:
-    """A pool of the checkerboard's first five users and of one without a history over random scores with many ties and holes."""
+    """A pool of the checkerboard's first five users and of one of whom text does not tell over random scores with many ties and holes."""
     rng = np.random.default_rng(seed)
     users = pl.concat([users_of(checkerboard())[:5], pl.Series("user_id", ["u999"])])
     scores = {name: np.where(rng.random((6, 40)) < 0.3, -np.inf, rng.integers(0, 6, (6, 40))).astype(np.float32) for name in SOURCES}
     scores["popularity"][2] = -np.inf
     eligible = rng.random(40) < 0.8
     block = block_of(checkerboard(), users)
-    return pool_of({name: Fixed(s) for name, s in scores.items()}, block, eligible, k), scores, eligible, block.history.seen(40)
+    told = np.arange(6) < 5
+    return pool_of({name: Fixed(s) for name, s in scores.items()}, block, told, eligible, k), scores, eligible, block.history.seen(40)
 
 
 class Fixed:
@@ -238,7 +239,7 @@ def test_the_real_pool_retrieves_only_what_is_eligible_seen_items_by_repurchase_
     users, unseen, answers = unseen_and_answers()
     block = block_of(checkerboard(), users)
     eligible = np.arange(40) % 5 != 0
-    pool = pool_of(board(), block, eligible, 7)
+    pool = pool_of(board(), block, np.ones(len(users), bool), eligible, 7)
     assert eligible[pool.item].all()
     np.testing.assert_array_equal(~np.isnan(pool.rank["repurchase"]), ~unseen[pool.user, pool.item])
     for name in SOURCES:
@@ -252,7 +253,8 @@ def test_the_real_pool_retrieves_only_what_is_eligible_seen_items_by_repurchase_
 
 
 def test_an_empty_block_has_an_empty_pool() -> None:
-    pool = pool_of(board(), block_of(checkerboard(), pl.Series("user_id", [], dtype=pl.String)), np.ones(40, bool), 5)
+    nobody = block_of(checkerboard(), pl.Series("user_id", [], dtype=pl.String))
+    pool = pool_of(board(), nobody, np.zeros(0, bool), np.ones(40, bool), 5)
     assert len(pool.user) == 0
     assert len(fuse(pool, SOURCES)) == 0
 

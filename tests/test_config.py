@@ -62,6 +62,8 @@ def test_all_faults_come_at_once() -> None:
             "search.text.lerning_rate: no such setting to search; did you mean 'learning_rate'?",
         ),
         ("search.text", {"valid_days": [7, 14]}, "search.text.valid_days: no such setting to search"),
+        ("search.text", {"blend_steps": [0, 600]}, "search.text.blend_steps: no such setting to search"),
+        ("search.text", {"scoring": ["float32", "int8"]}, "search.text.scoring: no such setting to search"),
         ("search.ranker", {"leafs": [7, 63]}, "search.ranker.leafs: no such setting to search; did you mean 'leaves'?"),
     ],
 )

@@ -42,7 +42,9 @@ def shop_items() -> pl.DataFrame:
     return items_table([*rows, {"item_id": "c", "category": None, "price": 5.0}, {"item_id": "d", "category": "cups"}])
 
 
-def rows_at(events: pl.DataFrame, as_of: datetime, users: list[str], vectors: Floats | None = None) -> pl.DataFrame:
+def rows_at(
+    events: pl.DataFrame, as_of: datetime, users: list[str], vectors: Floats | None = None, told: list[bool] | None = None
+) -> pl.DataFrame:
     """Features of every pair of a user and an item, all retrieved by popularity; with user_id and item_id."""
     catalogue = Catalogue.of(shop_items())
     n = len(catalogue)
@@ -54,7 +56,7 @@ def rows_at(events: pl.DataFrame, as_of: datetime, users: list[str], vectors: Fl
     retrieved = Retrieved(user, item, score, rank, np.zeros(len(user), np.float32))
     marked = mark(events, catalogue.items)
     table = item_table([(catalogue.items["item_id"], marked)], catalogue, as_of, catalogue.categories)
-    rows = feature_rows(retrieved, history, marked, table, catalogue, vectors)
+    rows = feature_rows(retrieved, history, marked, table, catalogue, vectors, np.array(told or [True] * len(users)))
     return rows.with_columns(user_id=history.user_ids.gather(user), item_id=catalogue.ids(item))
 
 
@@ -156,9 +158,9 @@ def test_text_place_and_z_compare_within_the_query() -> None:
     np.testing.assert_allclose(rows["text_z"].to_numpy(), np.tile((np.arange(4) - 1.5) / np.std(np.arange(4), ddof=1), 2), rtol=1e-5)
 
 
-def test_of_a_user_without_a_history_no_feature_tells_of_text() -> None:
+def test_of_a_user_who_is_not_told_of_no_feature_tells_of_text() -> None:
     events = events_table([("u", "a", "click", START)])
-    rows = rows_at(events, END, ["new", "u"], np.eye(4, dtype=np.float32))
+    rows = rows_at(events, END, ["new", "u"], np.eye(4, dtype=np.float32), [False, True])
     told = [name for name in names() if is_text(name)]
     by_user = {user: rows.filter(pl.col("user_id") == user).select(told) for user in ("new", "u")}
     assert by_user["new"].null_count().row(0) == (4,) * len(told)

@@ -112,11 +112,12 @@ def test_the_judged_ranker_is_fitted_on_the_valid_window_too_once_that_has_chose
     world = worlds.checkerboard()
     path = worlds.write_world(tmp_path, world.items, world.events)
     fits: list[tuple[int, int | None, int | None, int | None]] = []
-    fit = ranker.fit
+    fit, made = ranker.fit, []
 
     def watched(rows, valid, *given, n_trees=None, base=None):
         fits.append((len(rows.label), len(valid.label) if valid else None, n_trees, base.n_trees if base else None))
-        return fit(rows, valid, *given, n_trees=n_trees, base=base)
+        made.append(fit(rows, valid, *given, n_trees=n_trees, base=base))
+        return made[-1]
 
     monkeypatch.setattr(ranker, "fit", watched)
     run = face.train(path)
@@ -128,6 +129,8 @@ def test_the_judged_ranker_is_fitted_on_the_valid_window_too_once_that_has_chose
         assert judged[1] is None
         assert chosen[0] < judged[0] <= chosen[0] + chosen[1]
     assert [held_out for _, held_out, _, _ in fits[4:]] == [None, None]
+    assert run.record("ranker") == {"n_base": made[4].n_trees}
+    assert run.file("ranker.txt").read_text() == made[5].text()
 
 
 def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
@@ -137,18 +140,36 @@ def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:
     assert lists.group_by("user_id").len().sort("user_id")["len"].to_list() == [5, 5]
 
 
-def test_whoever_has_no_history_gets_the_list_of_the_ranker_without_text(tmp_path) -> None:
+def test_whoever_text_tells_nothing_of_gets_the_list_of_the_ranker_without_text(tmp_path) -> None:
     world = worlds.checkerboard()
     late = world.events["event_time"].max()
-    joined = pl.DataFrame({"user_id": ["v1", "v2"], "item_id": world.items["item_id"][3:5]})
-    joined = joined.with_columns(event_time=pl.lit(late), event_type=pl.lit("purchase"))
-    path = worlds.write_world(tmp_path, world.items, pl.concat([world.events, joined], how="diagonal_relaxed"))
+    wordless = worlds.items_table([{"item_id": "i999"}])
+    # Two newcomers, one who only ever sent something back, and one who bought what has no text.
+    before = worlds.events_table([("v3", "i003", "return", worlds.START), ("v4", "i999", "purchase", worlds.START)])
+    joined = worlds.events_table([(f"v{n}", f"i00{n}", "purchase", late) for n in (1, 2, 3, 4)])
+    events = pl.concat([world.events, before, joined])
+    # Without a blend, which would know the item without a text by its id.
+    path = worlds.write_world(tmp_path, pl.concat([world.items, wordless]), events, {"text": {"blend_steps": 0}})
     lists = face.train(path).table("lists").filter(pl.col("system").str.starts_with("ranker")).sort("task", "user_id", "rank")
     of = {name: lists.filter(pl.col("system") == name).drop("system") for name in ("ranker", "ranker_no_text")}
-    late_comers = pl.col("user_id").is_in(["v1", "v2"])
+    late_comers = pl.col("user_id").str.starts_with("v")
     assert not of["ranker"].equals(of["ranker_no_text"])
-    assert of["ranker"].filter(late_comers).height == 40
+    assert of["ranker"].filter(late_comers).select("user_id", "task").unique().height == 8
     assert of["ranker"].filter(late_comers).equals(of["ranker_no_text"].filter(late_comers))
+
+
+def test_a_catalogue_without_a_text_is_ranked_by_behaviour_alone(tmp_path) -> None:
+    world = worlds.checkerboard()
+    wordless = world.items.with_columns(title=pl.lit(""), description=pl.lit(""))
+    path = worlds.write_world(tmp_path, world.items, world.events)
+    wordless.write_csv(tmp_path / "items.csv")
+    run = face.train(path, ablate=True)
+    chosen, lists = run.record("chosen"), run.table("lists")
+    assert chosen["trees"] == chosen["trees_without_text"]
+    assert run.record("report")["ablation"]["left_out"]["tuned_collaborative"] == "there was nothing to learn from"
+    ranked, plain = (lists.filter(pl.col("system") == name).drop("system") for name in ("ranker", "ranker_no_text"))
+    assert ranked.sort("task", "user_id", "rank").equals(plain.sort("task", "user_id", "rank"))
+    assert lists_of(face.rank(path, k=5, out=tmp_path))["user_id"].n_unique() == 40
 
 
 def test_task_new_never_lists_what_the_user_had(checkerboard, tmp_path) -> None:

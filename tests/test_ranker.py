@@ -210,3 +210,5 @@ def test_without_a_row_to_add_trees_by_a_ranker_is_its_base(valid: bool) -> None
     base, none = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, 6), rows(0)
     made = fit(rows() if valid else none, none if valid else None, FEATURES, SETTINGS, GAINS, 7, 1, 9, base=base)
     assert (made.text(), made.n_trees, made.n_base, made.curve) == (base.text(), 6, 6, [])
+    again = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, made.n_trees, base=base)
+    assert (again.text(), again.n_trees, again.n_base) == (base.text(), 6, 6)

@@ -160,6 +160,15 @@ def test_a_part_without_a_space_stays_as_it_is(made: Searched, tmp_path: Path) -
     assert (part.section, len(part.trials)) == ("ranker", 2)
 
 
+def test_where_no_item_has_a_text_the_trials_are_judged_by_the_trees_without(tmp_path: Path) -> None:
+    world = worlds.checkerboard()
+    path = write(tmp_path, world, {"search": {"text": {}, "trials": 2}})
+    world.items.with_columns(title=pl.lit(""), description=pl.lit("")).write_csv(tmp_path / "items.csv")
+    (part,) = searched(path).parts
+    assert [trial.state for trial in part.trials] == [study.COMPLETE] * 2
+    assert 0 < part.figure <= 1
+
+
 def test_nothing_to_search_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, worlds.checkerboard(), {"search": {"text": {}, "ranker": {}}})
     with pytest.raises(ConfigError, match="both empty"):

@@ -90,7 +90,7 @@ def test_a_sentence_that_says_nothing_to_the_encoder_is_the_newcomer(shop: Shop,
     code, out, err = cli(shop, "--", sentence)
     assert code == 0
     assert len(out.splitlines()) == 2 + 5
-    assert "newcomer" in err
+    assert "somebody who said nothing" in err
 
 
 def test_sentences_do_not_change_one_another(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,17 +165,15 @@ def test_int8_without_onnxruntime_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 def test_an_encoder_that_cannot_be_exported_is_refused_by_name() -> None:
     class Odd(torch.nn.Module):
-        device = torch.device("cpu")
+        device, config = torch.device("cpu"), SimpleNamespace(_attn_implementation="sdpa")
 
     with pytest.raises(ModelError, match=r"cannot be exported to ONNX: .*\. Set text\.scoring"):
         Int8.of(Odd())
 
 
 def test_an_export_that_holds_a_shape_for_constant_is_refused() -> None:
-    from types import SimpleNamespace
-
     class Fixed(torch.nn.Module):
-        device = torch.device("cpu")
+        device, config = torch.device("cpu"), SimpleNamespace(_attn_implementation="sdpa")
 
         def __init__(self) -> None:
             super().__init__()

@@ -94,7 +94,7 @@ def report() -> dict[str, object]:
         "windows": [window],
         "tasks": {task: judged(task).as_dict() for task in ("new", "all")},
         "candidate_recall": {"total": 0.6, "n": 12, "sources": {"popularity": shares, "text": dict.fromkeys(shares)}},
-        "chosen": {"warm_steps": 3, "steps": 2, "trees": 5},
+        "chosen": {"warm_steps": 3, "steps": 2, "blend_steps": 0, "gain": 0.0, "trees": 5, "trees_without_text": 4},
         "classification": told_apart(),
         "counts": {"events kept": 84},
         "eligibility": "every item",

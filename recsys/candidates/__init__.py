@@ -54,15 +54,15 @@ def behaviour_sources(history: History, catalogue: Catalogue, config: Candidates
     }
 
 
-def pool_of(sources: dict[str, Source], block: Block, eligible: Bools, k: int) -> Pool:
+def pool_of(sources: dict[str, Source], block: Block, told: Bools, eligible: Bools, k: int) -> Pool:
     """The union of every source's best `k` eligible items of each user.
 
     `repurchase` retrieves what the user had, all other sources what they had not: so one pool serves lists with and without
-    seen items. For a user without a history text retrieves nothing: their vector is a guess of what sells, as old as the text
-    model, and what sells tonight the other sources know. eligible: (n_items,).
+    seen items. told (n_users,): users of whom text tells; for the others it retrieves nothing: their vector is a guess of what
+    sells, as old as the text model, and what sells tonight the other sources know. eligible: (n_items,).
     """
-    seen, is_known = block.history.seen(len(eligible)), block.history.is_known[:, None]
-    asked = dict.fromkeys(sources, ~seen) | {"repurchase": seen} | dict.fromkeys((TEXT, BLEND), ~seen & is_known)
+    seen = block.history.seen(len(eligible))
+    asked = dict.fromkeys(sources, ~seen) | {"repurchase": seen} | dict.fromkeys((TEXT, BLEND), ~seen & told[:, None])
     scores = {name: source.score(block) for name, source in sources.items()}
     ranks = {name: _ranks(scores[name], eligible & asked[name], k) for name in sources}
     user, item = np.nonzero(np.any([~np.isnan(rank) for rank in ranks.values()], axis=0))

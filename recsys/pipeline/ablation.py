@@ -97,20 +97,27 @@ def _variants(job: Job, world: World, texts: Texts, models: Models, epochs: int)
     tuned_seconds = texts.seconds + models.seconds["text"] - models.fitted.blend_seconds - models.fitted.distil_seconds
     frozen = (frozen_side(job, texts, world.catalogue),) * len(taught)
     sides = {FROZEN: (frozen, texts.seconds), TUNED: (plain, tuned_seconds)}
+    taught_seconds = tuned_seconds + (models.fitted.blend_seconds if has_blend else 0)
     left_out = {}
-    if not has_blend:
-        left_out[BLENDED] = "the text window's validation chose no blend" if job.config.text.blend_steps else "text.blend_steps = 0"
+    if has_blend:
+        sides[BLENDED] = (taught, taught_seconds)
     else:
-        sides[BLENDED] = (taught, tuned_seconds + models.fitted.blend_seconds)
+        left_out[BLENDED] = _no_blend(job, models)
     reason = _not_distilled(texts, taught[0])
     if reason:
         left_out[DISTILLED] = reason
     else:
         student, spent = _student(job, world, texts, models, taught, epochs)
-        sides[DISTILLED] = (student, tuned_seconds + models.fitted.blend_seconds + spent)
+        sides[DISTILLED] = (student, taught_seconds + spent)
     nothing = tuple(replace(side, vectors={}) for side in taught)
     variants = {NO_TEXT: Variant(nothing, models.rankers.whole[training.BASE], 0.0, models.seconds[training.BASE])}
     return variants | {name: _fitted(job, world, models, *side) for name, side in sides.items()}, left_out
+
+
+def _no_blend(job: Job, models: Models) -> str:
+    if not job.config.text.blend_steps:
+        return "text.blend_steps = 0"
+    return "the text window's validation chose no blend" if models.fitted.curve else "there was nothing to learn from"
 
 
 def _not_distilled(texts: Texts, taught: TextSide) -> str:

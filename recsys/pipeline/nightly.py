@@ -89,7 +89,7 @@ def _read_users(path: Path) -> pl.Series:
 
 
 def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
-    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("chosen")["trees_without_text"])
+    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
     done = 0
     for rows in chunks(known, events, user_ids, job.clock):
         part = rows.block.history.user_ids

@@ -6,6 +6,7 @@ Training is ranking in the past: `chunk` makes the rows of a fold, of the valid 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -44,6 +45,18 @@ class TextSide:
         matches = {name: TextMatch(name, vectors, self.model.scale(name == BLEND)) for name, vectors in self.vectors.items()}
         return {n: Blended.of(m, cosine, self.model.gain, half_life_days) if n == BLEND else m for n, m in matches.items()}
 
+    @cached_property
+    def has_vector(self) -> Bools:
+        """(n_items,): has any text source a vector of the item."""
+        found = np.zeros(len(self.frozen), bool)
+        for vectors in self.vectors.values():
+            found |= np.any(vectors != 0, axis=1)
+        return found
+
+    def tells_of(self, history: History) -> Bools:
+        """(n_users,): who liked an item that text knows. Of the others it has the newcomer's vector, or a guess from what they returned."""
+        return history.likes_any(self.has_vector)
+
     def users(self, history: History) -> dict[str, Floats]:
         """Vectors (n_users, interests, dim) of a block's users, by text source."""
         return {name: self.model.user_vectors(history, vectors, name == BLEND) for name, vectors in self.vectors.items()}
@@ -73,21 +86,16 @@ class Snapshot:
 class Chunk:
     """The candidates of a block of users: one row each, rows of a user contiguous.
 
-    user (r,) row in `block`; item (r,) item_index; is_seen (r,); frame (r rows): the features; fused (r,): reciprocal-rank
-    fusion of all sources.
+    user (r,) row in `block`; item (r,) item_index; is_seen (r,); told (r,): is it of a user of whom text tells; frame (r rows): the
+    features; fused (r,): reciprocal-rank fusion of all sources.
     """
 
     block: Block
     pool: Pool
     is_seen: Bools
+    told: Bools
     fused: Floats
     frame: pl.DataFrame
-
-    @property
-    def told(self) -> Bools:
-        """(r,): the rows of users with a history; of the others text says nothing."""
-        known: Bools = self.block.history.is_known[self.pool.user]
-        return known
 
 
 def snapshot(
@@ -126,16 +134,16 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
     with clock.stage("candidates"):
         history = History.of(events, snapshot.catalogue, user_ids, snapshot.as_of, weights(snapshot.config))
         block = Block(history, snapshot.text.users(history))
-        pool = candidates.pool_of(snapshot.sources, block, snapshot.eligible, snapshot.config.candidates.per_source)
+        told = snapshot.text.tells_of(history)
+        pool = candidates.pool_of(snapshot.sources, block, told, snapshot.eligible, snapshot.config.candidates.per_source)
         is_seen = history.seen(len(snapshot.catalogue))[pool.user, pool.item]
     with clock.stage("features"):
         behaviour = candidates.fuse(pool, candidates.BEHAVIOUR)
         retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
         marked = features.mark(events, snapshot.catalogue.items)
-        frame = features.feature_rows(
-            retrieved, history, marked, snapshot.items, snapshot.catalogue, snapshot.text.vectors.get(candidates.TEXT)
-        )
-    return Chunk(block, pool, is_seen, candidates.fuse(pool, tuple(pool.rank)), frame)
+        vectors = snapshot.text.vectors.get(candidates.TEXT)
+        frame = features.feature_rows(retrieved, history, marked, snapshot.items, snapshot.catalogue, vectors, told)
+    return Chunk(block, pool, is_seen, told[pool.user], candidates.fuse(pool, tuple(pool.rank)), frame)
 
 
 def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:

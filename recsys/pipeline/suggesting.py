@@ -55,7 +55,9 @@ def _listed(job: Job, side: TextSide, catalogue: Catalogue, sentence: str, as_of
     vectors, users = side.vectors[candidates.TEXT], side.model.declared([sentence])
     shown = _shown(np.any(vectors != 0, axis=1), catalogue, as_of)
     if not side.model.readable([sentence])[0]:
-        job.display.say("the sentence has no word that the encoder knows: this is the list of a newcomer. Say it in other words.")
+        job.display.say(
+            "the sentence has no word that the encoder knows: this is the list of somebody who said nothing. Say it in other words."
+        )
     scores = side.model.scale() * (users @ vectors.T).max(axis=1)
     _, item, rank = candidates.list_top(scores, shown[None, :], k)
     titles = catalogue.items["title"].gather(item)

@@ -203,17 +203,8 @@ def _keep(
     with draft(job.home.runs / run_id, manifest) as folder:
         folder.record("config", job.config.model_dump(mode="json"))
         folder.record("report", report | {"peak_memory_mb": round(peak_memory_mb(), 1)})
-        folder.record(
-            "chosen",
-            {
-                "warm_steps": models.fitted.warm_steps,
-                "steps": models.fitted.steps,
-                "blend_steps": models.fitted.blend_steps,
-                "gain": models.fitted.gain,
-                "trees": models.rankers.whole["ranker"].n_trees,
-                "trees_without_text": models.rankers.whole[BASE].n_trees,
-            },
-        )
+        folder.record("chosen", report["chosen"])
+        folder.record("ranker", {"n_base": production.rankers.whole["ranker"].n_base})
         folder.record("categories", {"categories": world.catalogue.categories})
         folder.record("features", {"importance": production.rankers.whole["ranker"].importance(), "meanings": features.meanings()})
         folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.whole.items()}})

@@ -19,13 +19,14 @@ from recsys.report.frames import (
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
 from recsys.report.trials import search_text
-from recsys.report.words import checks_table, object_of, suggestions_text, verdict_text
+from recsys.report.words import checks_table, chosen_text, object_of, suggestions_text, verdict_text
 
 __all__ = [
     "ablation_text",
     "answer",
     "chance",
     "checks_table",
+    "chosen_text",
     "classification_text",
     "curves_frames",
     "differences_frame",

@@ -62,12 +62,21 @@ def interval(row: Row, key: str, sign: str = "") -> str:
     return f"{figure(row[key], 4, sign)} [{figure(row['low'], 4, sign)}, {figure(row['high'], 4, sign)}]"
 
 
-def _heading(report: Report) -> str:
+def chosen_text(report: Report) -> str:
+    """What the valid windows chose, as one sentence."""
     chosen = report["chosen"]
+    has_blend = chosen["blend_steps"] or chosen["gain"]
+    blend = f"a blend with item ids of {chosen['blend_steps']} steps and gain {chosen['gain']:g}" if has_blend else "no blend with item ids"
+    return (
+        f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {blend}, "
+        f"{chosen['trees_without_text']} trees without text and {chosen['trees'] - chosen['trees_without_text']} more with it."
+    )
+
+
+def _heading(report: Report) -> str:
     return prose(
         f"Run {report['run_id']}, as of {report['as_of'][:10]}, encoder {report['encoder']}",
-        f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, "
-        f"{chosen['trees']} trees of the ranker.",
+        chosen_text(report),
         *_distillation(report.get("distillation")),
         "The figures are of the test window; the model kept for ranking was fitted again up to the end of the events.",
     )
