@@ -18,13 +18,18 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test  # hours; each line is also a command of its own
 	$(BIN)/python -m pip install --quiet --editable '.[bench,onnx]'
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory
 	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.encoding
+	$(BIN)/python -m benchmarks.text_training
+	$(BIN)/python -m benchmarks.stale_gradient ../shared/data/amazon_toys
+	$(BIN)/python -m benchmarks.text_alone examples/online_retail.toml
+	$(BIN)/python -m benchmarks.cold_items examples/online_retail.toml
+	$(BIN)/python -m benchmarks.leave_one_out ../shared/data/amazon_toys
 
 dashboard: $(VENV)/.demo
 	$(BIN)/recsys dashboard --config $(CONFIG)

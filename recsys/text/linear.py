@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN where PyTorch would take MKL, which on processors not made by Intel leaves half of their speed unused."""
+"""Linear layers by oneDNN where PyTorch would take MKL, which leaves half of a processor unused that Intel did not make."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
