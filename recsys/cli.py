@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="The recsys.toml. Default: found upwards from here.")
 
+FORMAT = click.option(
+    "--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs."
+)
+
 
 class Commands(click.Group):
     """A group that turns an error meant for the user into one message and an exit code; `--debug` shows the traceback."""
@@ -64,19 +68,53 @@ def demo(folder: Path, seed: int) -> None:
 
 
 @main.command()
-@CONFIG
-def check(config_path: Path | None) -> None:
-    """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
+@click.option("--events", required=True, help="What happened: a file, a folder, or a glob in quotes.")
+@click.option("--items", help="The items and their texts, likewise. Default: the texts stand in the events.")
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), default=Path("recsys.toml"), show_default=True, help="Where to write it."
+)
+def init(events: str, items: str | None, path: Path) -> None:
+    """Look at your files and write a commented recsys.toml that works, or that says what could not be guessed. Then check it.
+
+    Exit 1 where something has to be filled in, or a check fails. The last line of stdout is the file alone.
 
     \b
-    Example:  recsys check --config examples/online_retail.toml
+    Example:  recsys init --events 'logs/*.csv.gz' --items catalogue.parquet
+    """
+    from recsys import report
+    from recsys.pipeline import checking, starting
+    from recsys.pipeline.job import utc_now
+
+    started = starting.start(events, items, path, utc_now())
+    click.echo(report.started_text(started))
+    failed: list[str] = []
+    if not started.unknown:
+        with _job(path) as job:
+            results = checking.check(job)
+        click.echo(report.checks_table(results))
+        failed = [result.name for result in results if result.status == "FAIL"]
+    click.echo(path)
+    if started.unknown or failed:
+        raise CheckError(f"{path}: is written, and needs you: {', '.join((*started.unknown, *failed))}. Then look with `recsys check`.")
+
+
+@main.command()
+@CONFIG
+@FORMAT
+def check(config_path: Path | None, how: str) -> None:
+    """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
+
+    The thresholds are in [check] of the config.
+
+    \b
+    Example:  recsys check --format json | jq '.checks[] | select(.status != "PASS")'
     """
     from recsys import report
     from recsys.pipeline.checking import check as run
 
     with _job(config_path) as job:
         results = run(job)
-    click.echo(report.checks_table(results))
+    click.echo(json.dumps(report.checks_object(results), indent=2) if how == "json" else report.checks_table(results))
     failed = [result.name for result in results if result.status == "FAIL"]
     if failed:
         raise CheckError(f"{len(failed)} checks failed: {', '.join(failed)}. Mend what they name before training.")
@@ -155,11 +193,27 @@ def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str 
 
 
 @main.command()
+@click.argument("user_id", metavar="USER")
+@CONFIG
+@click.option("--night", "night_id", help="The night whose list is shown. Default: the one that is served.")
+@FORMAT
+def show(user_id: str, config_path: Path | None, night_id: str | None, how: str) -> None:
+    """Show the list that a USER is offered tonight, with the reasons, and what they did last.
+
+    \b
+    Example:  recsys show u00042 --format json | jq .list[0].title
+    """
+    from recsys import report
+
+    with _job(config_path) as job:
+        shown = report.shown_user(job.home, night_id, user_id)
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if how == "json" else report.user_text(shown))
+
+
+@main.command()
 @click.argument("run_id", required=False)
 @CONFIG
-@click.option(
-    "--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs."
-)
+@FORMAT
 def report(run_id: str | None, config_path: Path | None, how: str) -> None:
     """The metrics of a run, with intervals, paired differences and slices. Default: the current run.
 

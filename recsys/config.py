@@ -2,30 +2,23 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys import space
+from recsys.config_tables import Check, Events, Items, Section, Share, no_faults
 from recsys.errors import nearest
-from recsys.schema import EVENT_TYPES, EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS
+from recsys.schema import ITEM_TEXTS, OWN_TEXTS
 
 Task = Literal["all", "new"]
 TASKS: tuple[str, ...] = get_args(Task)
 Loss = Literal["softmax", "pointwise", "list"]
 LOSSES: tuple[str, ...] = get_args(Loss)
 Days = Annotated[int, Field(ge=1, le=3650)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Sql = Annotated[str, Field(min_length=1)]
 
 TEMPLATE = ("title", "description", "category")
 """What an item's text is made of unless the config says otherwise; a column that the shop does not give is left out."""
-
-
-class Section(BaseModel):
-    """A closed, frozen table of the config file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Project(Section):
@@ -36,63 +29,6 @@ class Project(Section):
     threads: int = Field(0, ge=0, le=1024, description="threads; 0: every core. The same number gives the same bytes")
     folder: str = Field("runs", min_length=1, description="folder of runs, caches and published nights")
     task: Task = Field("all", description="primary task: all (seen items count) or new (they are masked); also what rank lists")
-
-
-class EventType(Section):
-    """One of our event types: what the shop calls it, and what it is worth."""
-
-    names: tuple[str, ...] = Field((), description="the shop's words for it; none: our own word")
-    weight: float = Field(1.0, ge=0, le=1000, description="how much it counts in training the text model")
-    label: int = Field(0, ge=0, le=30, description="graded relevance of an item it happened to; 0: none")
-    short_below: float = Field(
-        0.0, ge=0, le=86400, description="click only: its value is seconds, and a view of fewer speaks against the item; 0: none does"
-    )
-
-
-class Items(Section):
-    """Where the items are."""
-
-    path: str = Field(min_length=1, description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst")
-    from_events: bool = Field(False, description="true: the rows are event lines; an item's text is its earliest usable spelling")
-    columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
-    exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no items")
-    time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of available_*")
-    time_zone: str = Field("UTC", min_length=1, description="zone of times written without one")
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        return _no_faults(columns, _column_faults("items", columns, ITEMS.names, ["item_id", "title"]))
-
-
-class Events(Section):
-    """Where the events are, and what they mean."""
-
-    path: str = Field(min_length=1, description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst")
-    columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
-    exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no events")
-    time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of event_time")
-    time_zone: str = Field("UTC", min_length=1, description="zone of times written without one")
-    types: dict[str, EventType] = Field(
-        {
-            "impression": EventType(weight=0.0),
-            "click": EventType(weight=0.2, label=1),
-            "cart": EventType(weight=0.5, label=2),
-            "purchase": EventType(weight=1.0, label=3),
-            "return": EventType(weight=0.0),
-        },
-        description="per event type: names, weight, label",
-    )
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        return _no_faults(columns, _column_faults("events", columns, EVENTS.names, ["user_id", "item_id", "event_type", "event_time"]))
-
-    @field_validator("types")
-    @classmethod
-    def _known_types(cls, types: dict[str, EventType]) -> dict[str, EventType]:
-        return _no_faults(types, _type_faults(types))
 
 
 class Time(Section):
@@ -172,7 +108,7 @@ class Text(Section):
     @field_validator("template")
     @classmethod
     def _known_texts(cls, template: tuple[str, ...]) -> tuple[str, ...]:
-        return _no_faults(template, _template_faults(template))
+        return no_faults(template, _template_faults(template))
 
 
 class Candidates(Section):
@@ -210,6 +146,17 @@ class Rank(Section):
 
     k: int = Field(20, ge=1, le=10000, description="places of a list")
     chunk_users: int = Field(512, ge=1, le=10**6, description="users ranked at once; bounds memory")
+
+
+class Publish(Section):
+    """Where a night is served from, beside its folder, and what it is held to."""
+
+    keep_nights: int = Field(30, ge=0, le=10_000, description="nights kept in every place, the served one included; 0: all")
+    fewest_share: Share = Field(0.99, description="share of the users asked for that must have a list, or nothing is published")
+    postgres_env: str = Field("", description="environment variable with the address of a PostgreSQL; empty: none. Needs recsys[postgres]")
+    postgres_schema: str = Field("recsys", pattern=r"^[a-z_][a-z0-9_]*$", description="schema there, of this project alone")
+    redis_env: str = Field("", description="environment variable with the address of a Redis; empty: none. Needs recsys[redis]")
+    redis_prefix: str = Field("recsys", min_length=1, description="first part of every key there, of this project alone")
 
 
 class Evaluate(Section):
@@ -260,11 +207,13 @@ class Config(Section):
     project: Project = Project()
     items: Items
     events: Events
+    check: Check = Check()
     time: Time = Time()
     text: Text = Text()
     candidates: Candidates = Candidates()
     ranker: Ranker = Ranker()
     rank: Rank = Rank()
+    publish: Publish = Publish()
     evaluate: Evaluate = Evaluate()
     tracking: Tracking = Tracking()
     search: Search = Search()
@@ -291,7 +240,7 @@ class Config(Section):
         if self.text.template != TEMPLATE:
             absent = [name for name in self.text.template if name not in self.items.columns]
             faults += [f"text.template: {name!r} is not in items.columns; say there which of your columns it is" for name in absent]
-        return _no_faults(self, faults)
+        return no_faults(self, faults)
 
     @property
     def gains(self) -> tuple[float, ...]:
@@ -304,36 +253,9 @@ class Config(Section):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
 
 
-Checked = TypeVar("Checked")
-
-
-def _no_faults(value: Checked, faults: list[str]) -> Checked:
-    if faults:
-        raise ValueError("\n".join(faults))
-    return value
-
-
-def _column_faults(section: str, given: dict[str, str], known: list[str], needed: list[str]) -> list[str]:
-    unknown = [f"{section}.columns.{name}: no such column of ours{nearest(name, known)}" for name in given if name not in known]
-    return unknown + [f"{section}.columns.{name}: is missing; say which of your columns it is" for name in needed if name not in given]
-
-
 def _template_faults(template: tuple[str, ...]) -> list[str]:
     faults = [f"text.template: {name!r} is no text of an item{nearest(name, ITEM_TEXTS)}" for name in template if name not in ITEM_TEXTS]
     faults += [f"text.template: {name!r} is there twice" for name in sorted(set(template)) if template.count(name) > 1]
     if not set(template) & set(OWN_TEXTS):
         faults.append(f"text.template: needs one of {', '.join(OWN_TEXTS)}; the rest is one text for many items")
-    return faults
-
-
-def _type_faults(types: dict[str, EventType]) -> list[str]:
-    faults = [f"events.types.{name}: not an event type{nearest(name, EVENT_TYPES)}" for name in types if name not in EVENT_TYPES]
-    owner: dict[str, str] = {}
-    for name, event_type in types.items():
-        for word in event_type.names or (name,):
-            if word in owner:
-                faults.append(f"events.types.{name}.names: {word!r} already means {owner[word]}")
-            owner[word] = name
-        if event_type.short_below and name != "click":
-            faults.append(f"events.types.{name}.short_below: only a click can be a short view; set events.types.click.short_below")
     return faults

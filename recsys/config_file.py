@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from recsys.config import Config, EventType, Section
+from recsys.config import Config
+from recsys.config_tables import EventType, Section
 from recsys.errors import ConfigError, nearest
 
 FILE_NAME = "recsys.toml"

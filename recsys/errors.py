@@ -8,6 +8,8 @@ RecsysError
 │   └── TooShortError the data do not reach far enough for the windows asked for
 ├── ModelError        weights: not found, not a model, the wrong digest, a loss that is not a number
 ├── ArtefactError     a run or a published folder: absent, incomplete, written by another version
+├── PublishError      the lists break a promise, or a sink does not take them; last night's lists stay served
+├── BusyError         another command is at work in the same folder
 ├── FutureError       a model would be judged or used on a past that it has already seen
 └── CheckError        `recsys check` found a FAIL (exit 1; all others exit 2)
 """
@@ -47,6 +49,14 @@ class ModelError(RecsysError):
 
 class ArtefactError(RecsysError):
     """A run or a published folder is absent, incomplete, or of another version."""
+
+
+class PublishError(RecsysError):
+    """A night is not published; what was served before still is."""
+
+
+class BusyError(RecsysError):
+    """Another command that writes is at work in the project's folder."""
 
 
 class FutureError(RecsysError):

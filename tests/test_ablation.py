@@ -51,7 +51,7 @@ def test_all_variants_and_pairs_are_there_with_their_costs(cold_items) -> None:
     assert text == sorted(text)
     for content in made["tasks"].values():
         assert [(pair["a"], pair["b"]) for pair in content["paired"]] == list(PAIRS)
-        assert {part["slice"] for part in content["slices"]} == {"item_age", "user_activity"}
+        assert {part["slice"] for part in content["slices"]} == {"item_age", "item_popularity", "user_activity"}
 
 
 def test_the_variants_that_the_verdict_has_are_judged_as_there(cold_items) -> None:
@@ -245,7 +245,7 @@ def test_the_frames_hold_what_was_judged(tmp_path) -> None:
     frame = report.differences_frame(run, "all")
     assert frame["pair"].tolist() == [f"{a} - {b}" for a, b in PAIRS]
     assert (frame["word"] == "better").all()
-    assert report.sliced_frame(run, "all", WHOLE)["n"].tolist() == [11, 11]
+    assert report.sliced_frame(run, "all", WHOLE)["n"].tolist() == [11, 11, 11]
 
 
 def test_a_run_without_an_ablation_shows_nothing_of_it(tmp_path) -> None:

@@ -18,14 +18,21 @@ NAMES = [
     "numbers",
     "joins",
     "duplicates",
-    "dominant user",
     "excludes",
     "rejects",
+    "gaps",
+    "late events",
+    "volumes",
+    "dominant user",
+    "robots",
+    "one-event users",
+    "positions",
 ]
 
 
 def checked(folder: Path, **changes: Any) -> dict[str, CheckResult]:
-    return {result.name: result for result in run_checks(config(**changes), folder, NOW)}
+    calm = {"check__gap_days": 3650, "check__one_event_share": 1.0}  # a few rows have no habits: test_habits.py
+    return {result.name: result for result in run_checks(config(**calm | changes), folder, NOW)}
 
 
 def statuses(results: dict[str, CheckResult]) -> dict[str, str]:
@@ -137,7 +144,7 @@ def test_a_user_with_100_000_events_is_named(tmp_path: Path) -> None:
     )
     till.write_parquet(tmp_path / "events.parquet")
     results = checked(tmp_path, events__path="events.parquet", events__time_format="unix_s")
-    assert statuses(results) == {"dominant user": "WARN"}
+    assert statuses(results) == {"dominant user": "WARN", "robots": "WARN"}
     assert results["dominant user"].examples == ("till: 100,000 events",)
 
 
@@ -156,5 +163,7 @@ def test_items_from_events_are_checked_too(tmp_path: Path) -> None:
 
 def test_online_retail_warns_of_lines_without_a_customer_and_fails_nothing() -> None:
     results = {r.name: r for r in run_checks(example("online_retail", "online_retail/online_retail.csv.gz"), ROOT, NOW)}
-    assert statuses(results) == {"ids": "WARN", "duplicates": "WARN", "rejects": "WARN"}
+    assert statuses(results) == {"ids": "WARN", "duplicates": "WARN", "rejects": "WARN", "gaps": "WARN", "volumes": "WARN"}
+    assert results["gaps"].examples[0].startswith("2010-12-24 to 2011-01-03")  # Christmas
+    assert results["volumes"].message.startswith("2011-12-09")  # the file ends at noon
     assert results["ids"].count == 131_585

@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from worlds import SMALL, config, settings, write_world
 
-from recsys.config import Config, EventType
+from recsys.config import Config
 from recsys.config_file import describe, find, load, parse
+from recsys.config_tables import EventType
 from recsys.errors import ConfigError
 
 NEEDED = {

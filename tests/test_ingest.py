@@ -39,7 +39,7 @@ def config(**changes: Any) -> Config:
     }
     for key, value in changes.items():
         section, name = key.split("__")
-        old = values[section].get(name)
+        old = values.setdefault(section, {}).get(name)
         values[section][name] = old | value if isinstance(old, dict) and name == "columns" else value
     return parse(values, "test")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worlds import START, events_table, items_table
 
 from recsys.blocks import Catalogue, History
-from recsys.config import EventType
+from recsys.config_tables import EventType
 from recsys.errors import TableError
 from recsys.schema import EVENTS
 from recsys.text.shown import Shown, refuse_none

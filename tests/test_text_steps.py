@@ -14,7 +14,8 @@ from toy_text import job, learn
 from worlds import DAY, END, START, TYPES, checkerboard, config, items_table, text_of, tiny_bert
 
 from recsys.blocks import Catalogue, Floats, History
-from recsys.config import EventType, Text
+from recsys.config import Text
+from recsys.config_tables import EventType
 from recsys.errors import ConfigError, TableError
 from recsys.pipeline import texts
 from recsys.schema import EVENTS

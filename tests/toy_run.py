@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys import evaluate, metrics
 from recsys.artefacts import Home, Run, draft
-from recsys.publish.parquet import ParquetSink
+from recsys.publish import Promise, publish
 from recsys.schema import EVENTS, ITEMS, RECOMMENDATIONS
 
 RUN_ID = "20261124-031500-ab12cd"
@@ -57,7 +57,8 @@ def with_night(home: Home) -> Run:
     ]
     lists = pl.DataFrame(rows, schema={column.name: column.dtype for column in RECOMMENDATIONS.columns}, orient="row")
     manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
-    return home.night(ParquetSink(home.nights).publish(iter([lists]), manifest).name)
+    promise = Promise(len(USERS), 0.5, pl.Series(ITEM_IDS))
+    return home.night(publish(iter([lists]), manifest, home.nights, promise).name)
 
 
 def _write_tables(home: Home) -> None:

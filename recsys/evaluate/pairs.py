@@ -14,7 +14,7 @@ from recsys.evaluate.verdict import without_nan
 
 METRIC = "ndcg@10"
 USER_SLICES = ("user_activity",)
-ITEM_SLICES = ("item_age",)
+ITEM_SLICES = ("item_age", "item_popularity")
 CATEGORY = "item_category"
 CATEGORIES = 10
 CATEGORY_USERS = 100

@@ -4,11 +4,30 @@ from datetime import datetime
 from pathlib import Path
 
 from recsys.config import Config
-from recsys.ingest.checks import CheckResult, run_checks
-from recsys.ingest.read import find_files
+from recsys.ingest.checks import run_checks
+from recsys.ingest.draft import Setting, Source, draft
+from recsys.ingest.guess import Guesses, guess_events, guess_items, guess_items_of_events, item_ids, theirs
+from recsys.ingest.read import find_files, read
+from recsys.ingest.result import CheckResult
 from recsys.ingest.tables import Tables, build, read_sources, reject_empty
 
-__all__ = ["CheckResult", "Tables", "find_files", "ingest", "run_checks"]
+__all__ = [
+    "CheckResult",
+    "Guesses",
+    "Setting",
+    "Source",
+    "Tables",
+    "draft",
+    "find_files",
+    "guess_events",
+    "guess_items",
+    "guess_items_of_events",
+    "ingest",
+    "item_ids",
+    "read",
+    "run_checks",
+    "theirs",
+]
 
 
 def ingest(config: Config, base: Path, now: datetime) -> Tables:

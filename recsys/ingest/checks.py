@@ -1,27 +1,19 @@
 """Named checks of the config against the files, before anything is trained: PASS, WARN or FAIL, a count, the first rows at fault."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from recsys.config import Config
+from recsys.config_tables import Check
 from recsys.errors import DataError
 from recsys.ingest.columns import EXCLUDED, RANGES, given
+from recsys.ingest.habits import habit_checks
+from recsys.ingest.result import N_EXAMPLES, CheckResult, Status
 from recsys.ingest.tables import DUPLICATE, ORPHAN, OTHER_TEXT, OTHER_VALUES, Tables, build, read_sources, top_reasons
 from recsys.schema import EVENTS, OWN_TEXTS
 
-Status = Literal["PASS", "WARN", "FAIL"]
-
-FAIL_SHARE = 0.5
-"""Share of events lost to faults, or to items nobody knows, above which a training would be on the wrong table."""
-
-DOMINANT_SHARE, DOMINANT_EVENTS = 0.05, 10_000
-"""A user above both is more likely a test account, a till or a crawler than a customer."""
-
-N_EXAMPLES = 3
 EXAMPLE_CHARACTERS = 160
 ITEM_ID = next(column for column in EVENTS.columns if column.name == "item_id")
 
@@ -30,17 +22,6 @@ SPELLINGS = {
     "start with zeros": (r"^0+", "REGEXP_REPLACE(column, '^0+', '')"),
 }
 """Spellings of one id that do not join: what to take away, and the SQL that does it."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One named check: `count` rows (or ids) it speaks of, and the first of them."""
-
-    name: str
-    status: Status
-    count: int
-    message: str
-    examples: tuple[str, ...]
 
 
 def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
@@ -61,16 +42,16 @@ def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
     return [
         *results,
         _items(tables),
-        _item_text(tables, config.text.template),
+        _item_text(tables, config.text.template, config.check),
         _ids(tables),
         _types(tables),
         _times(tables),
         _numbers(tables),
-        _joins(tables, item_ids),
+        _joins(tables, item_ids, config.check),
         _duplicates(tables),
-        _dominant(tables),
         _excludes(tables),
-        _rejects(tables),
+        _rejects(tables, config.check),
+        *habit_checks(tables.events, config.check, now),
     ]
 
 
@@ -84,10 +65,10 @@ def _items(tables: Tables) -> CheckResult:
     return result
 
 
-def _item_text(tables: Tables, template: tuple[str, ...]) -> CheckResult:
+def _item_text(tables: Tables, template: tuple[str, ...], limits: Check) -> CheckResult:
     own = [name for name in template if name in OWN_TEXTS]
     textless = tables.items.filter(pl.all_horizontal(pl.col(own).fill_null("") == ""))["item_id"]
-    status: Status = "PASS" if textless.is_empty() else "FAIL" if len(textless) == tables.items.height else "WARN"
+    status: Status = "PASS" if textless.is_empty() else "FAIL" if len(textless) > limits.textless_share * tables.items.height else "WARN"
     message = f"{len(textless):,} of {tables.items.height:,} items have no {' and no '.join(own)}"
     return CheckResult("item text", status, len(textless), message, tuple(textless.head(N_EXAMPLES)))
 
@@ -118,11 +99,11 @@ def _numbers(tables: Tables) -> CheckResult:
     return CheckResult("numbers", "WARN", result.count + sum(mended.values()), message, result.examples)
 
 
-def _joins(tables: Tables, item_ids: pl.Series) -> CheckResult:
+def _joins(tables: Tables, item_ids: pl.Series, limits: Check) -> CheckResult:
     orphans = tables.rejects.filter((pl.col("table") == "events") & (pl.col("reason") == ORPHAN))
     known = tables.counts["events kept"] + tables.counts.get(f"events rejected: {DUPLICATE}", 0)
     share = orphans.height / max(orphans.height + known, 1)
-    status: Status = "FAIL" if share > FAIL_SHARE else "WARN" if orphans.height else "PASS"
+    status: Status = "FAIL" if share > limits.rejected_share else "WARN" if orphans.height else "PASS"
     message = f"{orphans.height:,} events ({share:.1%}) have an item_id that no item has"
     return CheckResult("joins", status, orphans.height, message + _spelling_hint(tables.items["item_id"], item_ids), _examples(orphans))
 
@@ -143,26 +124,17 @@ def _duplicates(tables: Tables) -> CheckResult:
     return _rejected("duplicates", tables, "events", pl.col("reason") == DUPLICATE, message)
 
 
-def _dominant(tables: Tables) -> CheckResult:
-    per_user = tables.events.group_by("user_id").len().sort(["len", "user_id"], descending=[True, False])
-    dominant = per_user.filter((pl.col("len") > DOMINANT_EVENTS) & (pl.col("len") > DOMINANT_SHARE * tables.events.height))
-    examples = tuple(f"{user}: {count:,} events" for user, count in dominant.head(N_EXAMPLES).iter_rows())
-    message = f"{dominant.height} users hold more than {DOMINANT_SHARE:.0%} of all events and more than {DOMINANT_EVENTS:,}"
-    hint = ": a till, a crawler or a missing id? Exclude them in events.exclude" if dominant.height else ""
-    return CheckResult("dominant user", "WARN" if dominant.height else "PASS", dominant.height, message + hint, examples)
-
-
 def _excludes(tables: Tables) -> CheckResult:
     excluded = tables.rejects.filter(pl.col("reason").str.starts_with(EXCLUDED))
     return CheckResult("excludes", "PASS", excluded.height, f"{excluded.height:,} rows taken out by declared excludes", _examples(excluded))
 
 
-def _rejects(tables: Tables) -> CheckResult:
+def _rejects(tables: Tables, limits: Check) -> CheckResult:
     events = tables.rejects.filter(pl.col("table") == "events")
     faults = events.filter(~pl.col("reason").str.starts_with(EXCLUDED))
     considered = tables.counts["events read"] - (events.height - faults.height)
     share = faults.height / max(considered, 1)
-    status: Status = "FAIL" if share > FAIL_SHARE or tables.events.is_empty() else "WARN" if faults.height else "PASS"
+    status: Status = "FAIL" if share > limits.rejected_share or tables.events.is_empty() else "WARN" if faults.height else "PASS"
     reasons = f" ({top_reasons(events if tables.events.is_empty() else faults)})" if status != "PASS" else ""
     message = f"{faults.height:,} of {considered:,} events ({share:.1%}) rejected for a fault, {tables.events.height:,} kept{reasons}"
     return CheckResult("rejects", status, faults.height, message, _examples(faults))

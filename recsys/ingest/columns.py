@@ -5,7 +5,7 @@ from functools import reduce
 
 import polars as pl
 
-from recsys.config import Events, Items
+from recsys.config_tables import Events, Items
 from recsys.errors import SourceError, nearest
 from recsys.ingest.read import FILE, ROW
 from recsys.schema import ITEM_TEXTS, TIME, Column, Table

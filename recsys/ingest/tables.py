@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.config import Config, Events, Items
+from recsys.config import Config
+from recsys.config_tables import Events, Items
 from recsys.errors import SourceError, TableError
 from recsys.ingest.columns import EXCLUDED, REASON, Parsed, parse
 from recsys.ingest.read import FILE, ROW, read

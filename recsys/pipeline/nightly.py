@@ -10,11 +10,14 @@ from recsys import config, config_file, ranker, rules, timeline
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.errors import FutureError, SourceError
+from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
+from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
-from recsys.publish.parquet import ParquetSink
+from recsys.publish import Promise
+from recsys.publish import publish as publish_night
 from recsys.text import InterestModel
 
 
@@ -22,18 +25,20 @@ def rank(
     job: Job, run_id: str | None, as_of: datetime | None, users: Path | None, k: int | None, out: Path | None, allow_future_model: bool
 ) -> Path:
     """Rank and publish; returns the published folder. `as_of` None: the midnight after the last event."""
-    run = job.home.load(run_id)
-    job.config = config_of(job, run)
-    tables = tables_of.tables(job)
-    moment = as_of or timeline.span(tables.scan("events"))[1]
-    knows_the_future = _refuse_future(run, moment, allow_future_model)
-    return publish(job, run, tables, moment, _read_users(users) if users else None, k or job.config.rank.k, out, knows_the_future)
+    with alone(job.home.folder, "recsys rank"):
+        run = job.home.load(run_id)
+        job.config = config_of(job, run)
+        tables = tables_of.tables(job)
+        moment = as_of or timeline.span(tables.scan("events"))[1]
+        knows_the_future = _refuse_future(run, moment, allow_future_model)
+        return publish(job, run, tables, moment, _read_users(users) if users else None, k or job.config.rank.k, out, knows_the_future)
 
 
 def publish(
     job: Job, run: Run, tables: Run, as_of: datetime, users: pl.Series | None, k: int, out: Path | None, knows_the_future: bool
 ) -> Path:
     """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder."""
+    sinks = () if out else sinks_of(job.config.publish)
     items, events = tables_of.read(tables)
     known = _snapshot(job, run, Catalogue.of(items), events, as_of)
     user_ids = tables_of.users_before(events, as_of) if users is None else users
@@ -46,14 +51,19 @@ def publish(
         "task": job.config.project.task,
         "model_knows_the_future": knows_the_future,
     }
-    return ParquetSink(out or job.home.nights).publish(_lists(job, run, known, events, user_ids, k), manifest)
+    offered = known.catalogue.items["item_id"].filter(pl.Series(known.eligible))
+    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
+    lists = _lists(job, run, known, events, user_ids, k)
+    keep = 0 if out else job.config.publish.keep_nights
+    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep)
 
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    both = made.model_copy(update={"project": tonight.project, "items": tonight.items, "rank": tonight.rank, "events": tonight.events})
+    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish")}
+    both = made.model_copy(update=now)
     return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
 

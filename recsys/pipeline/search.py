@@ -19,6 +19,7 @@ from recsys.artefacts import new_run_id
 from recsys.atomic import replacing
 from recsys.blocks import Catalogue
 from recsys.errors import ConfigError, ModelError, TooShortError
+from recsys.lock import alone
 from recsys.pipeline.job import Job, Silent
 from recsys.pipeline.rows import columns, fold_rows, valid_rows
 from recsys.pipeline.sides import fit_sides
@@ -74,6 +75,11 @@ def search(job: Job) -> Found:
     study.check_installed()
     if not (job.config.search.text or job.config.search.ranker):
         raise ConfigError("search: search.text and search.ranker are both empty. Give one of them a setting to search.")
+    with alone(job.home.folder, "recsys search"):
+        return _searched(job)
+
+
+def _searched(job: Job) -> Found:
     job.home.sweep()
     world = read_world(job)
     ledger = timeline.evaluation_ledger(world.start, world.end, job.config)

@@ -13,6 +13,7 @@ import polars as pl
 from recsys import features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
+from recsys.lock import alone
 from recsys.pipeline import verdict
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.record import report_of
@@ -68,6 +69,11 @@ def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
     if not workers().is_main:
         _lend_a_hand(job)
         sys.exit()
+    with alone(job.home.folder, "recsys train"):
+        return _trained(job, examine)
+
+
+def _trained(job: Job, examine: Examine) -> Run:
     job.home.sweep()
     world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())

@@ -10,7 +10,7 @@ from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
-from recsys.text import workers
+from recsys.text.workers import workers
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,10 @@
-"""Where the nightly lists go. A sink publishes all of a night or nothing; the last good night stays served."""
+"""Where the nightly lists go: a folder of Parquet, and from there any other sink. All of a night is served or nothing; last night's stays.
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+A night is written and read back; every sink stages it beside what it serves and reads that back too; then each switches, in one step.
+"""
 
-import polars as pl
+from recsys.publish.night import publish
+from recsys.publish.parts import Night, Promise
+from recsys.publish.sink import Sink
 
-
-class Sink(Protocol):
-    """A place that recommendations are served from."""
-
-    def publish(self, lists: Iterator[pl.DataFrame], manifest: dict[str, Any]) -> Path | str:
-        """Publish chunks of a RECOMMENDATIONS table, all rows of a user in one chunk, and say where they lie.
-
-        `lists` is drawn from once, chunk by chunk. Whatever it raises, and whatever is wrong with the lists, leaves what
-        is served as it was.
-        """
+__all__ = ["Night", "Promise", "Sink", "publish"]

@@ -18,13 +18,15 @@ from recsys.report.frames import (
     windows_frame,
 )
 from recsys.report.people import history_of, nights, tonight_of, user_ids
+from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
-from recsys.report.words import checks_table, chosen_text, object_of, suggestions_text, verdict_text
+from recsys.report.words import checks_object, checks_table, chosen_text, object_of, started_text, suggestions_text, verdict_text
 
 __all__ = [
     "ablation_text",
     "answer",
     "chance",
+    "checks_object",
     "checks_table",
     "chosen_text",
     "classification_text",
@@ -41,13 +43,16 @@ __all__ = [
     "recall_frame",
     "search_text",
     "seconds_frame",
+    "shown_user",
     "sliced_frame",
     "slices_frame",
+    "started_text",
     "suggestions_text",
     "systems_frame",
     "tasks_of",
     "tonight_of",
     "user_ids",
+    "user_text",
     "variants_frame",
     "verdict_text",
     "windows_frame",

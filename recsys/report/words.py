@@ -1,5 +1,6 @@
-"""What `recsys train`, `report`, `check` and `suggest` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
+"""What `recsys init`, `check`, `train`, `report` and `suggest` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
 
+import dataclasses
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
 if TYPE_CHECKING:
     import polars as pl
 
-    from recsys.ingest.checks import CheckResult
+    from recsys.ingest import CheckResult
+    from recsys.pipeline.starting import Started
 
 WIDTH = 110
 """Columns of the terminal that the verdict is made for."""
@@ -44,6 +46,21 @@ def checks_table(results: "Iterable[CheckResult]") -> str:
         lines += [f"{'':<{name_width + count_width + 8}}  e.g. {example}" for example in result.examples]
     told = {status: sum(result.status == status for result in found) for status in ("PASS", "WARN", "FAIL")}
     return "\n".join([*lines, "", ", ".join(f"{count} {status}" for status, count in told.items())])
+
+
+def checks_object(results: "Iterable[CheckResult]") -> dict[str, Any]:
+    """What `recsys check --format json` prints: the worst status, and every check in order."""
+    checks = [dataclasses.asdict(result) for result in results]
+    statuses = {check["status"] for check in checks}
+    return {"status": next((status for status in ("FAIL", "WARN") if status in statuses), "PASS"), "checks": checks}
+
+
+def started_text(started: "Started") -> str:
+    """What `recsys init` guessed, what should be looked at, and what a person has to fill in."""
+    cells = [[key, expression, why] for key, expression, why in started.guessed]
+    looks = [f"Look at  {doubt}" for doubt in started.doubts]
+    gaps = [f"Fill in  {key}: which of {choice}?" for key, choice in started.unknown.items()]
+    return "\n".join([aligned(("our column", "yours", "why"), cells, n_left=3), "", *looks, *gaps]).rstrip() + "\n"
 
 
 def suggestions_text(found: "pl.DataFrame") -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from scipy import sparse
 
 from recsys.blocks import Bools, Catalogue, Floats, History
-from recsys.config import EventType
+from recsys.config_tables import EventType
 from recsys.schema import INTERACTIONS
 
 Types = Mapping[str, EventType]

@@ -1,0 +1,120 @@
+"""Where the tables are, what their columns and words mean, what is unusual in them: the part of the config that a shop writes itself."""
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from recsys.errors import nearest
+from recsys.schema import EVENT_TYPES, EVENTS, ITEMS
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Sql = Annotated[str, Field(min_length=1)]
+
+Checked = TypeVar("Checked")
+
+
+class Section(BaseModel):
+    """A closed, frozen table of the config file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EventType(Section):
+    """One of our event types: what the shop calls it, and what it is worth."""
+
+    names: tuple[str, ...] = Field((), description="the shop's words for it; none: our own word")
+    weight: float = Field(1.0, ge=0, le=1000, description="how much it counts in training the text model")
+    label: int = Field(0, ge=0, le=30, description="graded relevance of an item it happened to; 0: none")
+    short_below: float = Field(
+        0.0, ge=0, le=86400, description="click only: its value is seconds, and a view of fewer speaks against the item; 0: none does"
+    )
+
+
+class Items(Section):
+    """Where the items are."""
+
+    path: str = Field(min_length=1, description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst")
+    from_events: bool = Field(False, description="true: the rows are event lines; an item's text is its earliest usable spelling")
+    columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
+    exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no items")
+    time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of available_*")
+    time_zone: str = Field("UTC", min_length=1, description="zone of times written without one")
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return no_faults(columns, column_faults("items", columns, ITEMS.names, ["item_id", "title"]))
+
+
+class Events(Section):
+    """Where the events are, and what they mean."""
+
+    path: str = Field(min_length=1, description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst")
+    columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
+    exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no events")
+    time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of event_time")
+    time_zone: str = Field("UTC", min_length=1, description="zone of times written without one")
+    types: dict[str, EventType] = Field(
+        {
+            "impression": EventType(weight=0.0),
+            "click": EventType(weight=0.2, label=1),
+            "cart": EventType(weight=0.5, label=2),
+            "purchase": EventType(weight=1.0, label=3),
+            "return": EventType(weight=0.0),
+        },
+        description="per event type: names, weight, label",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return no_faults(columns, column_faults("events", columns, EVENTS.names, ["user_id", "item_id", "event_type", "event_time"]))
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, types: dict[str, EventType]) -> dict[str, EventType]:
+        return no_faults(types, _type_faults(types))
+
+
+class Check(Section):
+    """What `recsys check` calls unusual (WARN) or no table to train on (FAIL)."""
+
+    rejected_share: Share = Field(0.5, description="share of events rejected for a fault, or without an item, above which: FAIL")
+    textless_share: float = Field(0.99, ge=0, lt=1, description="share of items without a text above which: FAIL")
+    gap_days: int = Field(3, ge=0, le=3650, description="days in a row without an event above which: WARN")
+    late_days: int = Field(
+        0, ge=0, le=3650, description="whole days since the last event from which: FAIL; 0: not asked (data of the past)"
+    )
+    volume_low: float = Field(0.5, ge=0, le=1, description="of a type's usual events on a weekday; the last whole day below it: WARN")
+    volume_high: float = Field(3.0, ge=1, le=10**6, description="the same, above it: WARN")
+    volume_fail: float = Field(0.1, ge=0, le=1, description="the same, below it: FAIL")
+    dominant_share: Share = Field(0.05, description="share of all events that one user holds above which, and above the next: WARN")
+    dominant_events: int = Field(10_000, ge=1, le=10**9, description="events of one user: see the one before")
+    day_events: int = Field(2000, ge=1, le=10**9, description="things that one user does in one day above which: WARN (a robot)")
+    one_event_share: Share = Field(0.8, description="share of users with a single act above which: WARN")
+
+
+def no_faults(value: Checked, faults: list[str]) -> Checked:
+    """The value itself. Raises ValueError with all faults, one a line."""
+    if faults:
+        raise ValueError("\n".join(faults))
+    return value
+
+
+def column_faults(section: str, given: dict[str, str], known: list[str], needed: list[str]) -> list[str]:
+    """Columns that are none of ours, and ours that are needed and missing."""
+    unknown = [f"{section}.columns.{name}: no such column of ours{nearest(name, known)}" for name in given if name not in known]
+    return unknown + [f"{section}.columns.{name}: is missing; say which of your columns it is" for name in needed if name not in given]
+
+
+def _type_faults(types: dict[str, EventType]) -> list[str]:
+    faults = [f"events.types.{name}: not an event type{nearest(name, EVENT_TYPES)}" for name in types if name not in EVENT_TYPES]
+    owner: dict[str, str] = {}
+    for name, event_type in types.items():
+        for word in event_type.names or (name,):
+            if word in owner:
+                faults.append(f"events.types.{name}.names: {word!r} already means {owner[word]}")
+            owner[word] = name
+        if event_type.short_below and name != "click":
+            faults.append(f"events.types.{name}.short_below: only a click can be a short view; set events.types.click.short_below")
+    return faults

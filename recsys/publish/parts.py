@@ -1,0 +1,82 @@
+"""A night as it lies on the disk, and the promises that its lists are held to: read back, never taken from memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys.errors import PublishError
+
+PARTS = "recommendations"
+REFUSED = "Nothing was published; what was served before still is."
+
+
+@dataclass(frozen=True)
+class Night:
+    """A complete night: its folder, with all rows of a user in one part, and what its manifest says."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def night_id(self) -> str:
+        """The name of its folder."""
+        return self.path.name
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts it has."""
+        return len(self._files())
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """Its RECOMMENDATIONS, a part at a time."""
+        return (pl.read_parquet(file) for file in self._files())
+
+    def _files(self) -> list[Path]:
+        return sorted((self.path / PARTS).glob("*.parquet"))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the lists are held to: `n_asked` users, a list for at least `fewest_share` of them, and none but the items in `offered`."""
+
+    n_asked: int
+    fewest_share: float
+    offered: pl.Series
+
+
+def read_back(night: Night, promise: Promise) -> tuple[int, int]:
+    """Users and rows of the parts as they lie on the disk. Raises PublishError where a list breaks its promise."""
+    sizes = [_check_part(part, f"{PARTS}/part-{place:05d}", promise) for place, part in enumerate(night.parts())]
+    n_users, n_rows = sum(users for users, _ in sizes), sum(rows for _, rows in sizes)
+    n_distinct = pl.scan_parquet(night.path / PARTS).select(pl.col("user_id").n_unique()).collect().item()
+    if n_distinct != n_users:
+        raise PublishError(f"{PARTS}: {n_users - n_distinct} users have rows in more than one chunk. {REFUSED}")
+    if n_users < promise.fewest_share * promise.n_asked:
+        raise PublishError(
+            f"{PARTS}: {n_users:,} of {promise.n_asked:,} users have a list, publish.fewest_share asks for {promise.fewest_share:.0%}. "
+            f"{REFUSED} Look at what the others could be offered (availability, project.task)."
+        )
+    return n_users, n_rows
+
+
+def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[int, int]:
+    users = part.group_by("user_id", maintain_order=True).agg(
+        is_once=pl.col("item_id").n_unique() == pl.len(),
+        is_ranked=(pl.col("rank").min() == 1) & (pl.col("rank").max() == pl.len()) & (pl.col("rank").n_unique() == pl.len()),
+        is_offered=pl.col("item_id").is_in(promise.offered.implode()).all(),
+        is_scored=pl.col("score").is_finite().all(),
+    )
+    faults = {
+        "is_once": "have an item twice",
+        "is_ranked": "have ranks that do not run 1, 2, 3 ...",
+        "is_offered": "have an item that is not on offer at that moment",
+        "is_scored": "have a score that is no number",
+    }
+    for column, fault in faults.items():
+        wrong = users.filter(~pl.col(column))["user_id"]
+        if len(wrong):
+            raise PublishError(f"{name}: {len(wrong)} of {users.height} users {fault} (first: user_id={wrong[0]}). {REFUSED}")
+    return users.height, part.height

@@ -1,0 +1,59 @@
+"""What `recsys show USER` prints: what somebody did last, and the list that a night offers them."""
+
+from typing import TYPE_CHECKING, Any
+
+from recsys.artefacts import Home
+from recsys.errors import SourceError
+from recsys.report.people import history_of, tonight_of, user_ids
+from recsys.report.plain import MISSING, aligned, figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_EVENTS = 10
+"""Latest events that are shown."""
+
+N_NEAR = 3
+
+
+def shown_user(home: Home, night_id: str | None, user_id: str) -> dict[str, Any]:
+    """user_id, night_id, as_of, run_id, `list` and `history` (latest first), ready for JSON.
+
+    Raises SourceError for somebody who has neither a list nor a history there, ArtefactError where nothing is published.
+    """
+    night = home.night(night_id)
+    listed, past = tonight_of(home, night_id, user_id), history_of(home, night, user_id).head(N_EVENTS)
+    if listed.empty and past.empty:
+        near = user_ids(home, night, user_id, N_NEAR) or user_ids(home, night, limit=N_NEAR)
+        raise SourceError(
+            f"{user_id!r} has neither a list nor a history in night {night.run_id}. There are, for example: {', '.join(near)}."
+        )
+    said = {key: night.manifest[key] for key in ("as_of", "run_id")}
+    return {"user_id": user_id, "night_id": night.run_id, **said, "list": _plain(listed), "history": _plain(past)}
+
+
+def user_text(shown: dict[str, Any]) -> str:
+    """The same as tables for the terminal."""
+    past = [[row["event_time"][:16].replace("T", " "), row["event_type"], row["item_id"], row["title"]] for row in shown["history"]]
+    listed = [
+        [str(row["rank"]), row["item_id"], row["title"], _price(row["price"]), figure(row["score"]), row["reason"]] for row in shown["list"]
+    ]
+    parts = [f"User {shown['user_id']}, night {shown['night_id']}, as of {shown['as_of'][:16]}, run {shown['run_id']}"]
+    parts.append(
+        "The latest events before it\n" + aligned(("when, UTC", "what", "item_id", "title"), past, n_left=4)
+        if past
+        else "No event before it."
+    )
+    header = ("rank", "item_id", "title", "price", "score", "reason")
+    parts.append("The list\n" + aligned(header, listed, n_left=6) if listed else "No list: the user was not among those that were ranked.")
+    return "\n\n".join(parts)
+
+
+def _price(price: float | None) -> str:
+    return MISSING if price is None else f"{price:.2f}"
+
+
+def _plain(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows for JSON: None where there is nothing, times as ISO."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(key): value.isoformat() if hasattr(value, "isoformat") else value for key, value in row.items()} for row in rows]

@@ -1,0 +1,132 @@
+"""Killed at any moment, train and rank leave served what was good; started again, they end with what they had made undisturbed."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from worlds import checkerboard, write_world
+
+from recsys.artefacts import Home, Run
+from recsys.atomic import pointed
+
+N_KILLS = 25
+"""Of each command."""
+
+SHORT = {
+    "text": {"warm_steps": 20, "steps": 4, "check_steps": 2, "blend_steps": 20, "refresh_steps": 2},
+    "ranker": {"trees": 5},
+    "evaluate": {"bootstrap": 10},
+    "rank": {"chunk_users": 4},
+    "tracking": {"enabled": False},
+}
+"""Short enough to be killed often, with every phase in it; a night of several parts."""
+
+NURSERY = """
+import os, pathlib, sys
+import torch
+from recsys import face
+from recsys.pipeline import nightly, training
+torch.set_num_threads(1)
+for line in sys.stdin:
+    command, config = line.split(maxsplit=1)
+    child = os.fork()
+    if not child:
+        with face.job(pathlib.Path(config.strip())) as job:
+            print(os.getpid(), flush=True)
+            training.train(job) if command == "train" else nightly.rank(job, None, None, None, None, None, False)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Imports what takes seconds once, and has a child for each command: no thread has begun when it forks."""
+
+
+class Nursery:
+    """Runs commands one after the other, each in a process of its own that can be killed."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+        )
+
+    def __enter__(self) -> "Nursery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, command: str, config: Path, kill_after: float | None) -> int:
+        """Its exit code; -9 where it was still at work after so many seconds, and was killed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{command} {config}\n")
+        self._process.stdin.flush()
+        child = int(self._process.stdout.readline())
+        if kill_after is not None:
+            time.sleep(kill_after)
+            with suppress(ProcessLookupError):  # it was done before
+                os.kill(child, signal.SIGKILL)
+        return int(self._process.stdout.readline())
+
+
+def undisturbed(nursery: Nursery, command: str, config: Path) -> float:
+    """Seconds that the command takes."""
+    begun = time.monotonic()
+    assert nursery.run(command, config, None) == 0
+    return time.monotonic() - begun
+
+
+def kill_often(command: str, config: Path, seconds: float, seed: int) -> int:
+    """Kill it at N_KILLS random moments, then let it end; how often it was done before it was to be killed."""
+    home, draw = Home(config.parent / "runs"), random.Random(seed)
+    killed = done = 0
+    with Nursery() as nursery:
+        while killed < N_KILLS:
+            before = good(command, home)
+            code = nursery.run(command, config, draw.uniform(0, seconds))
+            assert code in (0, -signal.SIGKILL)
+            # Killed between its last step and its end, it has made the next one: what is served is whole in any case.
+            after = good(command, home)
+            assert after is not None or before is None
+            assert after is not None or code
+            killed, done = killed + bool(code), done + (not code)
+        undisturbed(nursery, command, config)
+    return done
+
+
+def good(command: str, home: Home) -> Run | None:
+    """What is served, whole and as it was written; None where nothing was ever served."""
+    if pointed(home.runs if command == "train" else home.nights) is None:
+        return None
+    found = home.load() if command == "train" else home.night()
+    found.verify()
+    return found
+
+
+def content(made: Run) -> dict[str, str]:
+    """Digests of all that was made; reports and records hold times and the run's name."""
+    return {name: digest for name, digest in made.manifest["digests"].items() if not name.endswith((".json", ".png", ".html"))}
+
+
+def test_killed_at_any_moment_the_last_good_is_served_and_the_end_is_the_same(tmp_path: Path) -> None:
+    world = checkerboard()
+    config = write_world(tmp_path / "calm", world.items, world.events, SHORT)
+    with Nursery() as nursery:
+        seconds = {command: undisturbed(nursery, command, config) for command in ("train", "rank")}
+    for command in seconds:
+        shutil.copytree(config.parent, tmp_path / command)
+    shutil.rmtree(tmp_path / "train" / "runs")
+    with ThreadPoolExecutor(2) as both:
+        places = {command: tmp_path / command / config.name for command in seconds}
+        list(both.map(lambda command: kill_often(command, places[command], seconds[command], 7), seconds))
+    for command in seconds:
+        made, expected = (good(command, Home(folder / "runs")) for folder in (tmp_path / command, tmp_path / "calm"))
+        assert made is not None
+        assert expected is not None
+        assert content(made) == content(expected) != {}

@@ -1,0 +1,51 @@
+"""`recsys show USER`: the list of a night and what came before it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from toy_run import ITEM_IDS, USERS, empty_project, with_night, with_run
+
+from recsys import report
+from recsys.artefacts import Home
+from recsys.cli import main
+from recsys.errors import ArtefactError, SourceError
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = empty_project(tmp_path)[1]
+    with_run(home)
+    return home
+
+
+def test_the_list_and_the_history_are_those_of_the_night(home: Home, tmp_path: Path) -> None:
+    night = with_night(home)
+    shown = report.shown_user(home, None, USERS[0])
+    assert (shown["user_id"], shown["night_id"], shown["run_id"]) == (USERS[0], night.run_id, night.manifest["run_id"])
+    assert [(row["rank"], row["item_id"]) for row in shown["list"]] == list(enumerate(ITEM_IDS[:5], 1))
+    assert shown["history"]
+    done = CliRunner().invoke(main, ["show", USERS[0], "--config", str(tmp_path / "recsys.toml"), "--format", "json"])
+    assert json.loads(done.output) == shown
+    told = CliRunner().invoke(main, ["show", USERS[0], "--config", str(tmp_path / "recsys.toml")]).output
+    assert "The latest events before it" in told
+    assert "popular now" in told
+    assert "None" not in told
+    assert "nan" not in told.lower().split()
+
+
+def test_somebody_without_a_list_is_said_to_have_none(home: Home) -> None:
+    with_night(home)
+    assert "No list: the user was not among those that were ranked." in report.user_text(report.shown_user(home, None, USERS[-1]))
+
+
+def test_somebody_unknown_is_refused_and_others_are_named(home: Home) -> None:
+    with_night(home)
+    with pytest.raises(SourceError, match=rf"'nobody' has neither a list nor a history .* for example: {USERS[0]}"):
+        report.shown_user(home, None, "nobody")
+
+
+def test_before_the_first_night_that_is_said(home: Home) -> None:
+    with pytest.raises(ArtefactError, match="recsys rank"):
+        report.shown_user(home, None, USERS[0])
