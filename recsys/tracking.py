@@ -29,6 +29,9 @@ Value = str | int | float | bool
 PARAMS_PER_BATCH, METRICS_PER_BATCH, DIGEST_CHARACTERS = 100, 1000, 36
 """MLflow's own limits."""
 
+CONNECT_SECONDS = 5
+"""How long a database may take to answer the first call."""
+
 WHILE_TRACKING = {
     # The defaults wait for minutes for a server that is not there.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -240,6 +243,7 @@ def _begin(uri: str, home: Path, experiment: str, run_name: str) -> MlflowTracke
 
     try:
         home.mkdir(parents=True, exist_ok=True)
+        _try_database(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment_id = _experiment(client, uri, home, experiment)
         run = client.create_run(experiment_id, run_name=run_name, tags={"recsys.run_id": run_name})
@@ -247,6 +251,18 @@ def _begin(uri: str, home: Path, experiment: str, run_name: str) -> MlflowTracke
         log.warning("tracking: %s cannot be opened: %s; the training goes untracked. Look at tracking.uri", _no_password(uri), _line(error))
         return None
     return MlflowTracker(client, experiment_id, run.info.run_id)
+
+
+def _try_database(uri: str) -> None:
+    """Connect once: MLflow would try a database that does not answer ten times, for a minute and a half."""
+    import sqlalchemy
+
+    if uri.startswith(("postgresql", "mysql")):
+        engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": CONNECT_SECONDS})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
 
 
 def _experiment(client: Any, uri: str, home: Path, name: str) -> str:
