@@ -56,7 +56,7 @@ def main(debug: bool) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("demo_shop"), show_default=True, help="Where to make the shop.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Another seed is another shop.")
 def demo(folder: Path, seed: int) -> None:
-    """Make a small shop with text, train, rank, and say where to look: the ten-minute tour.
+    """Make a small shop with text, train, rank, and say where to look: the tour.
 
     \b
     Example:  recsys demo --folder /tmp/shop

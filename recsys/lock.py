@@ -31,7 +31,9 @@ def alone(folder: Path, command: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"{folder}: {_said(file.name)} is at work here. Wait for it, or stop it; nothing was done.") from None
+            raise BusyError(
+                f"{folder}: {_said(file.name) or 'another command'} is at work here. Wait for it, or stop it; nothing was done."
+            ) from None
         if left := _said(file.name):
             log.warning("%s: %s ended without a word (killed?); its lock is gone with it, going on", folder, left)
         file.truncate(0)

@@ -147,6 +147,38 @@ def test_ids_that_went_through_a_float_and_ids_in_two_cases_become_one(tmp_path:
     assert tables.events["item_id"].n_unique() == 12
 
 
+def test_ids_that_are_floats_in_the_file_and_items_in_another_case_are_joined(tmp_path: Path) -> None:
+    events = lines()
+    events["customer"] = [100.0 + place % 10 for place in range(60)]
+    events["sku"] = [("s" if place else "S") + str(place % 12) for place in range(60)]
+    pl.DataFrame(events).write_parquet(tmp_path / "e.parquet")
+    begun(tmp_path, str(tmp_path / "e.parquet"), csv(tmp_path, "i.csv", items()))
+    tables = ingest.ingest(config_file.load(tmp_path / "recsys.toml"), tmp_path, NOW)
+    assert sorted(tables.events["user_id"].unique()) == [str(100 + n) for n in range(10)]
+    assert tables.events.height == 60
+
+
+def test_item_ids_that_are_floats_in_the_catalogue_are_joined(tmp_path: Path) -> None:
+    events = lines() | {"sku": [str(place % 12) for place in range(60)]}
+    pl.DataFrame({"sku": [float(n) for n in range(12)], "name": ["mug"] * 12}).write_parquet(tmp_path / "i.parquet")
+    begun(tmp_path, csv(tmp_path, "e.csv", events), str(tmp_path / "i.parquet"))
+    assert ingest.ingest(config_file.load(tmp_path / "recsys.toml"), tmp_path, NOW).events.height == 60
+
+
+def test_one_file_named_twice_is_events_with_their_texts(tmp_path: Path) -> None:
+    both = csv(tmp_path, "e.csv", lines(name=["a mug"] * 60, price=[1.0] * 60))
+    started, config = begun(tmp_path, both, both)
+    assert started.unknown == {}
+    assert config["items"] == {"path": "e.csv", "from_events": True, "columns": {"item_id": "sku", "title": "name"}}
+
+
+def test_names_of_columns_never_break_the_file_and_only_what_is_unused_is_called_so(tmp_path: Path) -> None:
+    events = lines() | {"two\nlines": ["x"] * 60, "id": ["y"] * 60}
+    pl.DataFrame(events).write_parquet(tmp_path / "e.parquet")
+    begun(tmp_path, str(tmp_path / "e.parquet"), csv(tmp_path, "i.csv", items()))
+    assert "# not used: two lines, id" in (tmp_path / "recsys.toml").read_text()
+
+
 def test_ids_whose_case_tells_them_apart_stay_apart() -> None:
     raw = pl.DataFrame({"user": ["aB", "Ab", "ab"], "item": ["x", "y", "z"], "time": ["2026-01-01"] * 3})
     assert guess_events(raw).columns["user_id"].expression == "user"

@@ -1,4 +1,4 @@
-"""The ten-minute tour: a shop, a training, tonight's lists, and how far each system is from the oracle."""
+"""The tour: a shop, a training, tonight's lists, and how far each system is from the oracle."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -6,14 +6,13 @@ from pathlib import Path
 from recsys.config import Config
 from recsys.ingest.checks import run_checks
 from recsys.ingest.draft import Setting, Source, draft
-from recsys.ingest.guess import Guesses, guess_events, guess_items, guess_items_of_events, item_ids, theirs
+from recsys.ingest.guess import guess_events, guess_items, guess_items_of_events, item_ids, unused
 from recsys.ingest.read import find_files, read
 from recsys.ingest.result import CheckResult
 from recsys.ingest.tables import Tables, build, read_sources, reject_empty
 
 __all__ = [
     "CheckResult",
-    "Guesses",
     "Setting",
     "Source",
     "Tables",
@@ -26,7 +25,7 @@ __all__ = [
     "item_ids",
     "read",
     "run_checks",
-    "theirs",
+    "unused",
 ]
 
 

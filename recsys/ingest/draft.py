@@ -59,15 +59,15 @@ def _source(source: Source, table: str, from_events: bool) -> Iterator[str]:
         yield "from_events = true  # no table of items was given: an article's text is its earliest usable spelling in the events"
     if source.guesses.time_format != "iso":
         yield f"time_format = {_toml(source.guesses.time_format)}"
-    yield from (f"# look: {doubt}" for doubt in source.guesses.doubts)
+    yield from (_comment(f"look: {doubt}") for doubt in source.guesses.doubts)
     yield ""
     yield f"[{table}.columns]  # our column = your column, or an SQL expression over your columns"
     for name, guess in source.guesses.columns.items():
-        yield f"{name} = {_toml(guess.expression)}" + (f"  # {guess.why}" if guess.why else "")
+        yield f"{name} = {_toml(guess.expression)}" + (f"  {_comment(guess.why)}" if guess.why else "")
     for name, choice in source.guesses.unknown.items():
-        yield f'{name} = ""  # {UNKNOWN} which of: {choice}'
+        yield f'{name} = ""  {_comment(f"{UNKNOWN} which of: {choice}")}'
     if source.unused:
-        yield f"# not used: {', '.join(source.unused)}"
+        yield _comment(f"not used: {', '.join(source.unused)}")
 
 
 def _types(types: dict[str, EventType]) -> Iterator[str]:
@@ -93,7 +93,12 @@ def _settings(settings: tuple[Setting, ...], section: str) -> Iterator[str]:
     for one in settings:
         if one.section == section:
             value = one.value if isinstance(one.value, int) else _toml(one.value)
-            yield f"{one.key} = {value}" + (f"  # {one.why}" if one.why else "")
+            yield f"{one.key} = {value}" + (f"  {_comment(one.why)}" if one.why else "")
+
+
+def _comment(text: str) -> str:
+    """One line, whatever the shop's names hold."""
+    return "# " + "".join(character if character.isprintable() else " " for character in text)
 
 
 def _toml(text: str) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from recsys.config_tables import Events, EventType
 from recsys.errors import SourceError
+from recsys.ingest.checks import SPELLINGS
 from recsys.ingest.columns import evaluate, to_utc
 from recsys.ingest.names import CLICKS, NAMES, QUANTITIES, RATINGS, VIEWS, WORDS
 from recsys.ingest.read import FILE, ROW
@@ -31,8 +32,8 @@ LIKED_SHARE, SEEN_SHARE = 0.8, 0.6
 SLIPS = 0.1
 """Ids written in two cases are slips of the pen where they are few; where the case tells ids apart, next to none fall together."""
 
-RULES = ("{0}", r"REGEXP_REPLACE({0}, '\.0$', '')", "REGEXP_REPLACE({0}, '^0+', '')")
-"""Spellings of one id: as it stands, without the .0 of a number that was a float, without zeros before it."""
+RULES = ("column", *(rule for _, rule in SPELLINGS.values()), "UPPER(column)")
+"""Spellings of one id: as it stands, mended as a check would propose, in one case."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def formats(values: pl.Series) -> list[str]:
             return [name]
     if given.dtype != pl.String:
         return []
+    if _share_read(given, "iso") == 1:
+        return ["iso"]
     read = {form: _share_read(given, form) for form in ("iso", *TIME_FORMATS)}
     best = max(read.values())
     return [form for form, share in read.items() if share == best] if best >= READABLE else []
@@ -133,9 +136,13 @@ def _sql(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
+def unused(raw: pl.DataFrame, columns: dict[str, Guess]) -> list[str]:
+    """The shop's own columns that no guess asks for."""
+    return [name for name in theirs(raw) if not any(g.expression == name or _sql(name) in g.expression for g in columns.values())]
+
+
 def _unknown(raw: pl.DataFrame, columns: dict[str, Guess], needed: tuple[str, ...]) -> dict[str, str]:
-    used = {guess.expression for guess in columns.values()}
-    left = ", ".join(name for name in theirs(raw) if name not in used)
+    left = ", ".join(unused(raw, columns))
     return {name: left for name in needed if name not in columns}
 
 
@@ -144,10 +151,10 @@ def _id(raw: pl.DataFrame, column: str) -> Guess:
     ids = raw[column].cast(pl.String).drop_nulls().unique()
     expression, why = column, []
     if ids.len() and ids.str.contains(r"^\d+\.0$").all():
-        expression, why = RULES[1].format(_sql(column)), ["numbers that went through a float: 17850.0 is 17850"]
+        expression, why = _mended(raw, column, SPELLINGS["end in .0"][1]), ["numbers that went through a float: 17850.0 is 17850"]
     twice = ids.len() - ids.str.to_uppercase().n_unique()
     if 0 < twice <= SLIPS * ids.len():
-        expression = f"UPPER({expression if expression != column else _sql(column)})"
+        expression = f"UPPER({expression if expression != column else _text(raw, column)})"
         why.append(f"{twice:,} ids are written in both cases")
     return Guess(expression, "; ".join(why))
 
@@ -161,17 +168,26 @@ def _joining(raw: pl.DataFrame, event_ids: pl.Series) -> Guess | None:
             ids = _spelled(raw, column, rule)
             n_found = int(event_ids.is_in(ids.implode()).sum())
             if n_found > best:
-                expression = column if rule == RULES[0] else rule.format(_sql(column))
+                expression = column if rule == RULES[0] else _mended(raw, column, rule)
                 best, found = n_found, Guess(expression, f"{n_found:,} of the {event_ids.len():,} items of the events are there")
     return found or (Guess(named) if named else None)
 
 
 def _spelled(raw: pl.DataFrame, column: str, rule: str) -> pl.Series:
-    ids = raw.select(pl.col(column).cast(pl.String))
+    """The distinct ids of a column in a spelling; none where it holds no ids."""
     try:
-        return evaluate(ids, rule.format(_sql(column)), "items.columns.item_id").drop_nulls().unique()
+        return evaluate(raw, _mended(raw, column, rule), "items.columns.item_id").drop_nulls().unique()
     except SourceError:
         return pl.Series([], dtype=pl.String)
+
+
+def _mended(raw: pl.DataFrame, column: str, rule: str) -> str:
+    return rule.replace("column", _text(raw, column), 1)
+
+
+def _text(raw: pl.DataFrame, column: str) -> str:
+    """SQL for a column as text: what mends a spelling takes nothing else."""
+    return _sql(column) if raw.schema[column] == pl.String else f"CAST({_sql(column)} AS VARCHAR)"
 
 
 def _when(raw: pl.DataFrame) -> tuple[str | None, str, tuple[str, ...]]:

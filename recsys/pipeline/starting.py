@@ -11,7 +11,7 @@ import polars as pl
 from recsys import atomic, config_file, ingest, timeline
 from recsys.config import TEMPLATE
 from recsys.errors import ConfigError, DataError
-from recsys.ingest import Guesses, Setting, Source
+from recsys.ingest import Setting, Source
 from recsys.schema import LIKED
 
 UNITS = (7, 14, 28, 90, 180, 365)
@@ -54,30 +54,26 @@ def start(events_path: str, items_path: str | None, path: Path, now: datetime) -
     asked = _relative(events_path, base)
     raw = ingest.read(asked, base)
     events = ingest.guess_events(raw)
-    if items_path is None:
-        items, item_columns, place = ingest.guess_items_of_events(raw, events.columns.get("item_id")), ingest.theirs(raw), asked
+    place = asked if items_path is None else _relative(items_path, base)
+    if place == asked:
+        items = Source(place, ingest.guess_items_of_events(raw, events.columns.get("item_id")), ())
     else:
-        place = _relative(items_path, base)
         rows = ingest.read(place, base)
-        items, item_columns = ingest.guess_items(rows, ingest.item_ids(raw, events)), ingest.theirs(rows)
-    sources = _source(place, items, item_columns if items_path else []), _source(asked, events, ingest.theirs(raw))
-    both = (("items", items), ("events", events))
+        guesses = ingest.guess_items(rows, ingest.item_ids(raw, events))
+        items = Source(place, guesses, tuple(ingest.unused(rows, guesses.columns)))
+    sources = items, Source(asked, events, tuple(ingest.unused(raw, events.columns)))
+    both = (("items", items.guesses), ("events", events))
     unknown = {f"{table}.columns.{name}": choice for table, one in both for name, choice in one.unknown.items()}
     guessed = tuple((f"{table}.{name}", guess.expression, guess.why) for table, one in both for name, guess in one.columns.items())
     settings, doubts = ((), ()) if unknown else _settings(ingest.draft(*sources, ()), base, now)
     with atomic.replacing(path) as temporary:
         temporary.write_text(ingest.draft(*sources, settings), encoding="utf-8")
-    return Started(guessed, unknown, (*items.doubts, *events.doubts, *doubts))
+    return Started(guessed, unknown, (*items.guesses.doubts, *events.doubts, *doubts))
 
 
 def _relative(path: str, base: Path) -> str:
     """A path or glob as the user says it, as the config has to say it."""
     return Path(os.path.relpath(Path(path).absolute(), base)).as_posix()
-
-
-def _source(path: str, guesses: Guesses, columns: list[str]) -> Source:
-    said = " ".join(guess.expression for guess in guesses.columns.values())
-    return Source(path, guesses, tuple(name for name in columns if name not in said))
 
 
 def _settings(text: str, base: Path, now: datetime) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
