@@ -36,7 +36,7 @@ class Time(Section):
 
     fold_days: Days = Field(14, description="days of one ranker fold")
     n_folds: int = Field(3, ge=1, le=52, description="ranker folds")
-    valid_days: Days = Field(14, description="days of the valid window: early stopping")
+    valid_days: Days = Field(14, description="days of the valid window, the last that helps to choose the trees")
     test_days: Days = Field(28, description="days of the test window: the verdict")
     gap_days: int = Field(0, ge=0, le=365, description="days left unused before the folds, the valid and the test window")
 
@@ -130,12 +130,12 @@ class Candidates(Section):
 class Ranker(Section):
     """LightGBM LambdaMART."""
 
-    trees: int = Field(1000, ge=1, le=100_000, description="most trees; early stopping chooses")
+    trees: int = Field(1000, ge=1, le=100_000, description="most trees; how many, the windows held out in turn choose")
     learning_rate: float = Field(0.03, gt=0, le=1, description="shrinkage of a tree")
     leaves: int = Field(31, ge=2, le=131072, description="leaves of a tree")
     min_rows_leaf: int = Field(50, ge=1, le=10**9, description="fewest rows of a leaf")
     feature_share: Share = Field(0.7, description="share of the features a tree may use")
-    early_stopping: int = Field(100, ge=1, le=100_000, description="trees without a gain on the valid window before stopping")
+    early_stopping: int = Field(100, ge=1, le=100_000, description="trees without a gain on the windows held out before stopping")
     label_gain: tuple[float, ...] = Field((), description="worth of each label from 0 up; none: the label itself (linear)")
     keep_unchosen: Share = Field(0.5, description="share of unchosen candidates kept in training folds, seeded")
     monotone: dict[str, Literal[-1, 1]] = Field({}, description="feature = 1 (never falls) or -1 (never rises)")
