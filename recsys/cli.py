@@ -163,7 +163,7 @@ def rank(
     \b
     Example:  recsys rank --k 10 --users vip.txt
     """
-    from recsys.pipeline.nightly import rank as run
+    from recsys.pipeline.ranking import rank as run
 
     with _job(config_path) as job:
         folder = run(job, run_id, _moment(as_of), users, k, out, allow_future_model)

@@ -32,7 +32,7 @@ NURSERY = """
 import os, pathlib, sys
 import torch
 from recsys import face
-from recsys.pipeline import nightly, training
+from recsys.pipeline import ranking, training
 torch.set_num_threads(1)
 for line in sys.stdin:
     command, config = line.split(maxsplit=1)
@@ -40,7 +40,7 @@ for line in sys.stdin:
     if not child:
         with face.job(pathlib.Path(config.strip())) as job:
             print(os.getpid(), flush=True)
-            training.train(job) if command == "train" else nightly.rank(job, None, None, None, None, None, False)
+            training.train(job) if command == "train" else ranking.rank(job, None, None, None, None, None, False)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
