@@ -66,7 +66,8 @@ def one_night(path: Path, folder: Path) -> dict[str, float]:
         job.config = ranking.config_of(job, run)
         tables = Run(folder.name, folder, json.loads((folder / "manifest.json").read_text()))
         as_of = timeline.span(tables.scan("events"))[1]
-        night = ranking.publish(job, run, tables, as_of, None, made.rank.k, Path(out), False)
+        request = ranking.request_of(job, run, tables, as_of, made.rank.k)
+        night = ranking.publish(job, run, tables, request, out=Path(out))
         manifest = json.loads((night / "manifest.json").read_text())
     return {name: manifest[name] for name in ("n_users", "n_rows", "seconds")} | {"peak_mb": peak_memory_mb()}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from recsys import space
-from recsys.config_tables import Check, Events, Items, Section, Share, no_faults
+from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Section, Share, no_faults
 from recsys.errors import nearest
 from recsys.schema import ITEM_TEXTS, OWN_TEXTS
 
@@ -214,6 +214,8 @@ class Config(Section):
     ranker: Ranker = Ranker()
     rank: Rank = Rank()
     publish: Publish = Publish()
+    nightly: Nightly = Nightly()
+    monitor: Monitor = Monitor()
     evaluate: Evaluate = Evaluate()
     tracking: Tracking = Tracking()
     search: Search = Search()

@@ -1,13 +1,15 @@
 """`recsys rank`: tonight's list of every user, chunk by chunk through the function that made the training rows, published whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from recsys import config, config_file, ranker, rules, timeline
 from recsys.artefacts import Run
+from recsys.atomic import Draft
 from recsys.blocks import Catalogue
 from recsys.errors import FutureError, SourceError
 from recsys.lock import alone
@@ -16,9 +18,13 @@ from recsys.pipeline.job import Job
 from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
+from recsys.pipeline.watching import Watch
 from recsys.publish import Promise
 from recsys.publish import publish as publish_night
 from recsys.text import InterestModel
+
+Examine = Callable[[Draft, Watch, pl.LazyFrame], None]
+"""Looks at a night that is written and not yet published, with what was counted of it and the events; may add to it, and may refuse it."""
 
 
 def rank(
@@ -30,39 +36,67 @@ def rank(
         job.config = config_of(job, run)
         tables = tables_of.tables(job)
         moment = as_of or timeline.span(tables.scan("events"))[1]
-        knows_the_future = _refuse_future(run, moment, allow_future_model)
-        return publish(job, run, tables, moment, _read_users(users) if users else None, k or job.config.rank.k, out, knows_the_future)
+        asked = _read_users(users) if users else None
+        request = request_of(job, run, tables, moment, k or job.config.rank.k, asked is None, allow_future_model)
+        return publish(job, run, tables, request, asked, out)
 
 
-def publish(
-    job: Job, run: Run, tables: Run, as_of: datetime, users: pl.Series | None, k: int, out: Path | None, knows_the_future: bool
-) -> Path:
-    """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder."""
-    sinks = () if out else sinks_of(job.config.publish)
-    items, events = tables_of.read(tables)
-    known = _snapshot(job, run, Catalogue.of(items), events, as_of)
-    user_ids = tables_of.users_before(events, as_of) if users is None else users
-    manifest = {
+def request_of(
+    job: Job, run: Run, tables: Run, as_of: datetime, k: int, is_everybody: bool = True, allow_future_model: bool = False
+) -> dict[str, Any]:
+    """What a night is asked to be, as its manifest says it: two with the same values have the same lists.
+
+    Raises FutureError where the run has learned from events at or after as_of, unless that is allowed.
+    """
+    return {
         "run_id": run.run_id,
         "as_of": as_of.isoformat(),
         "config_hash": job.config.digest(),
         "tables": tables.run_id,
         "k": k,
         "task": job.config.project.task,
-        "model_knows_the_future": knows_the_future,
+        "is_everybody": is_everybody,
+        "model_knows_the_future": _refuse_future(run, as_of, allow_future_model),
     }
+
+
+def publish(
+    job: Job,
+    run: Run,
+    tables: Run,
+    request: dict[str, Any],
+    users: pl.Series | None = None,
+    out: Path | None = None,
+    examine: Examine = lambda *_: None,
+) -> Path:
+    """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder.
+
+    request: of `request_of`. The night keeps what the next one is compared with (`watching`).
+    """
+    as_of, k = datetime.fromisoformat(request["as_of"]), request["k"]
+    sinks = () if out else sinks_of(job.config.publish)
+    items, events = tables_of.read(tables)
+    known = _snapshot(job, run, Catalogue.of(items), events, as_of)
+    user_ids = tables_of.users_before(events, as_of) if users is None else users
+    watch = Watch(known)
+
+    def look(night: Draft) -> None:
+        watch.keep(night)
+        examine(night, watch, events)
+
     offered = known.catalogue.items["item_id"].filter(pl.Series(known.eligible))
     promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
-    lists = _lists(job, run, known, events, user_ids, k)
+    lists = _lists(job, run, watch, events, user_ids, k)
     keep = 0 if out else job.config.publish.keep_nights
-    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep)
+    manifest = request | {"sinks": [sink.name for sink in sinks]}
+    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, look)
 
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish")}
+    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish", "nightly", "monitor")}
     both = made.model_copy(update=now)
     return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
@@ -98,13 +132,17 @@ def _read_users(path: Path) -> pl.Series:
     return users
 
 
-def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+def _lists(job: Job, run: Run, watch: Watch, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+    known = watch.known
     model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
     done = 0
     for rows in chunks(known, events, user_ids, job.clock):
         part = rows.block.history.user_ids
         scores = model.score(rows.frame, rows.told)
         scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.is_seen, rows.pool.rank)
-        yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
+        lists = rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
+        with job.clock.stage("monitor"):
+            watch.see(rows.frame, lists)
+        yield lists
         done += len(part)
         job.display.progress("ranking users", done, len(user_ids))

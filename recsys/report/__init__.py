@@ -7,6 +7,7 @@ from recsys.report.frames import (
     differences_frame,
     has_ablation,
     importance_frame,
+    monitoring_frame,
     paired_frame,
     recall_frame,
     seconds_frame,
@@ -17,6 +18,7 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.people import history_of, nights, tonight_of, user_ids
 from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
@@ -36,6 +38,9 @@ __all__ = [
     "headline",
     "history_of",
     "importance_frame",
+    "monitoring_frame",
+    "nightly_object",
+    "nightly_text",
     "nights",
     "notes",
     "object_of",
