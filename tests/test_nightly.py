@@ -377,6 +377,7 @@ def test_a_clock_that_was_put_back_makes_an_earlier_night_and_that_is_said(shop:
 
     shop.events(1)
     later = shop.nightly()["served"]["night_id"]
+    shop.events(0)
     with face.job(shop.config) as job:
         job.now = worlds.END - 2.5 * worlds.DAY  # all that happened since is rejected as yet to come
         told = nightly(job)
