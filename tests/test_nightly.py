@@ -329,6 +329,19 @@ def test_a_night_beyond_a_limit_is_refused_and_last_nights_stays_served(shop: Sh
     assert shop.rows().filter(pl.col("measure") == "churn")["status"].to_list() == ["WARN"]
 
 
+def test_who_ranks_by_hand_is_held_to_no_limit_and_the_next_night_is_compared_with_that(shop: Shop) -> None:
+    shop.configure(monitor={"churn": [0.0, 0.0]})
+    shop.events(2)
+    table = shop.home.readings()
+    by_hand = face.rank(shop.config)
+    assert shop.home.night().path == by_hand
+    assert shop.home.readings().equals(table)
+    assert shop.nightly()["monitoring"] is None  # the same lists: there is nothing to do, and they were never measured
+    shop.configure()
+    shop.events(1)
+    assert shop.nightly()["monitoring"]["compared_with"] == by_hand.name
+
+
 def test_a_second_job_is_refused_at_once(shop: Shop) -> None:
     before = sorted(shop.home.folder.rglob("*"))
     with holder(shop.home.folder) as child:

@@ -51,7 +51,7 @@ def nightly_text(said: dict[str, Any]) -> str:
     lines = [f"{said['project']}, night of {said['began'][:16].replace('T', ' ')}: {said['outcome']}, {MEANINGS[said['outcome']]}", ""]
     for name, value in _lines(said):
         lines += [f"{name:<{INDENT}}{line}" if not place else f"{'':<{INDENT}}{line}" for place, line in enumerate(value)]
-    is_served = said["outcome"] in ("published", "unchanged")
+    is_served = said["outcome"] in ("published", "unchanged") and said["served"]
     return "\n".join([*lines, "", said["served"]["folder"] if is_served else said["outcome"].upper()])
 
 
