@@ -23,6 +23,7 @@ bench: $(VENV)/.test  # hours; each line is also a command of its own
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory
+	$(BIN)/python -m benchmarks.rank_speed
 	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.encoding
 	$(BIN)/python -m benchmarks.postgres_copy

@@ -104,7 +104,7 @@ def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: 
     for rows in chunks(known, events, user_ids, job.clock):
         part = rows.block.history.user_ids
         scores = model.score(rows.frame, rows.told)
-        scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.is_seen, rows.pool.rank)
+        scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
         yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
         done += len(part)
         job.display.progress("ranking users", done, len(user_ids))
