@@ -211,6 +211,23 @@ def show(user_id: str, config_path: Path | None, night_id: str | None, how: str)
 
 
 @main.command()
+@click.argument("user_id", metavar="USER")
+@CONFIG
+def forget(user_id: str, config_path: Path | None) -> None:
+    """Remove every row of a USER from tables, runs, published nights and sinks, for good, and say what may still remember.
+
+    \b
+    Example:  recsys forget u00042
+    """
+    from recsys import report
+    from recsys.pipeline.forgetting import forget as run
+
+    with _job(config_path) as job:
+        done = run(job, user_id)
+        click.echo(report.forgotten_text(done.rows, done.runs, (job.config.items.path, job.config.events.path)))
+
+
+@main.command()
 @click.argument("run_id", required=False)
 @CONFIG
 @FORMAT

@@ -1,6 +1,6 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
-from recsys.evaluate.intervals import Figure, Paired
+from recsys.evaluate.intervals import Figure, Paired, compare
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
@@ -18,6 +18,7 @@ __all__ = [
     "Slice",
     "Verdict",
     "candidate_recall",
+    "compare",
     "judge",
     "judge_pairs",
 ]

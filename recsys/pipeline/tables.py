@@ -12,6 +12,7 @@ from recsys import ingest, schema
 from recsys.artefacts import Run, draft
 from recsys.atomic import sha256
 from recsys.errors import ArtefactError
+from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
 
 FUTURE = "event_time is after"
@@ -42,7 +43,7 @@ def read(tables: Run) -> tuple[pl.DataFrame, pl.LazyFrame]:
 
 
 def _write(job: Job, digest: str) -> Run:
-    made = ingest.ingest(job.config, job.base, job.now)
+    made = forgotten.left_out(ingest.ingest(job.config, job.base, job.now), forgotten.digests(job.home.folder))
     name = digest if not any(FUTURE in reason for reason in made.counts) else f"{digest}-{job.now.astimezone(UTC):%Y%m%d%H%M%S}"
     home = job.home
     if not (home.snapshots / name).exists():

@@ -4,7 +4,7 @@ A night is written and read back; every sink stages it beside what it serves and
 """
 
 from recsys.publish.night import publish
-from recsys.publish.parts import Night, Promise
+from recsys.publish.parts import PARTS, Night, Promise
 from recsys.publish.sink import Sink
 
-__all__ = ["Night", "Promise", "Sink", "publish"]
+__all__ = ["PARTS", "Night", "Promise", "Sink", "publish"]

@@ -88,6 +88,16 @@ class PostgresSink:
         with self._connection() as connection:
             connection.execute(self._sql("DROP TABLE IF EXISTS {table}", night))
 
+    def forget(self, user_id: str) -> int:
+        """Delete the user's rows from the table of every night, in one transaction."""
+        n_rows = 0
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename LIKE 'night %%'", (self.schema,))
+            for (table,) in cursor.fetchall():
+                cursor.execute(sql.SQL("DELETE FROM {} WHERE user_id = %s").format(sql.Identifier(self.schema, str(table))), (user_id,))
+                n_rows += cursor.rowcount
+        return n_rows
+
     def _drop_strays(self, cursor: Cursor) -> None:
         """Tables of nights that were staged and never served: their process was killed in between."""
         strays = "SELECT substr(tablename, 7) FROM pg_tables WHERE schemaname = %s AND tablename LIKE 'night %%'"

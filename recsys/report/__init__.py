@@ -2,6 +2,7 @@
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.classification import classification_text
+from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
     curves_frames,
     differences_frame,
@@ -32,6 +33,7 @@ __all__ = [
     "classification_text",
     "curves_frames",
     "differences_frame",
+    "forgotten_text",
     "has_ablation",
     "headline",
     "history_of",
