@@ -190,7 +190,7 @@ def test_run_ids_are_the_complete_runs_oldest_first(home: Home, caplog: pytest.L
 def test_loading_says_what_is_wrong_and_what_to_do(home: Home) -> None:
     with pytest.raises(ArtefactError, match=r"no run is current.*recsys train"):
         home.load()
-    with pytest.raises(ArtefactError, match=r"there is no 'x' here.*leave the name out"):
+    with pytest.raises(ArtefactError, match=r"there is no 'x' here.*models list"):
         home.load("x")
     write_run(home)
     for name in ("../runs/" + RUN_ID, str(home.runs / RUN_ID), ".", "..", "current"):
