@@ -121,7 +121,7 @@ class Home:
 
     def load(self, run_id: str | None = None) -> Run:
         """The run of that id, or the one that `current` names. ArtefactError where it is absent, incomplete or of another version."""
-        if run_id:
+        if run_id is not None:
             return _open(self.runs, run_id, WHICH)
         current = self.current()
         if current is None:
@@ -202,7 +202,7 @@ def _age(path: Path) -> float:
 
 def _open(folder: Path, name: str, advice: str) -> Run:
     path = folder / name
-    if Path(name).name != name or name.startswith(".") or not path.is_dir():
+    if not name or Path(name).name != name or name.startswith(".") or not path.is_dir():
         raise ArtefactError(f"{folder}: there is no {name!r} here. {advice}")
     if not (path / MANIFEST).is_file():
         raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {advice}")

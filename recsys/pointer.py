@@ -27,8 +27,7 @@ def turn(folder: Path, name: str, by: By) -> None:
     turns = _turns(folder)
     # The pointer first: a process that dies in between leaves a turn that is then found, not one that never was.
     point(folder, name)
-    if _stack(turns)[-1:] != [name]:
-        _write(folder, [*turns, _turn(name, by)])
+    _write(folder, turns if _stack(turns)[-1:] == [name] else [*turns, _turn(name, by)])
 
 
 def before(folder: Path) -> str | None:

@@ -45,12 +45,12 @@ class Recommender(PythonModel):
 
         Raises MlflowException, which a server answers with status 400, where a user_id is missing or k is no length of a list.
         """
-        user_ids = pl.Series("user_id", model_input["user_id"].to_list(), pl.String)
+        user_ids = pl.from_pandas(model_input[["user_id"]])["user_id"].cast(pl.String)
         try:
             lists = self._answer(user_ids, (params or {})["k"])
         except RecsysError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
-        return lists.select(GIVES).to_pandas()
+        return lists.select(GIVES.keys()).to_pandas()
 
 
 def serve(load: Callable[[Path], Answer]) -> None:

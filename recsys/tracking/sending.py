@@ -58,7 +58,8 @@ def _copy(local: Place, server: Place, run: Any) -> None:
     for below in _below(local, run):
         _end(server, _begin(local, server, below, {store.PARENT: made}), below)
     for model in _models(local, run):
-        _send_model(local, server, model, made, run.info.run_name)
+        if model.status == "READY":
+            _send_model(server, model, made, run.info.run_name)
     _end(server, made, run)
 
 
@@ -87,7 +88,7 @@ def _end(server: Place, made: str, run: Any) -> None:
     server.client.set_terminated(made, status, run.info.end_time)
 
 
-def _send_model(local: Place, server: Place, model: Any, made: str, run_id: str) -> None:
+def _send_model(server: Place, model: Any, made: str, run_id: str) -> None:
     from mlflow.models import Model
 
     there = begin_model(server, made, run_id)
@@ -130,8 +131,7 @@ def _below(place: Place, run: Any) -> list[Any]:
 
 
 def _models(place: Place, run: Any) -> list[Any]:
-    """The models of the run that have their files."""
-    search, condition = place.client.search_logged_models, f"source_run_id = '{run.info.run_id}' AND status = 'READY'"
+    search, condition = place.client.search_logged_models, f"source_run_id = '{run.info.run_id}'"
     return list(store.all_of(lambda token: search([place.experiment_id], filter_string=condition, page_token=token)))
 
 

@@ -42,9 +42,14 @@ MEANWHILE = {
 """Variables of MLflow, set for as long as it is used; what the user has set stays."""
 
 
+def local_file(home: Path) -> Path:
+    """The file of the project's own store."""
+    return home.resolve() / "mlflow.db"
+
+
 def local_uri(home: Path) -> str:
     """The address of the project's own store."""
-    return f"sqlite:///{home.resolve() / 'mlflow.db'}"
+    return f"sqlite:///{local_file(home)}"
 
 
 def opened(uri: str) -> Any:
@@ -141,8 +146,9 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def without_its_warnings() -> Iterator[None]:
-    """Silence the two warnings that mlflow's modules give of themselves when first imported."""
+    """Silence the warnings that mlflow's modules give of themselves when first imported, and those of how they call others."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"mlflow\.")
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
         warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
         yield
