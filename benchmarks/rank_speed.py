@@ -21,7 +21,6 @@ import polars as pl
 
 from recsys import config_file, features, ranker, timeline
 from recsys.artefacts import Home, Run, draft
-from recsys.blocks import Catalogue
 from recsys.pipeline import nightly
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Display, Job, Silent, peak_memory_mb, utc_now
@@ -71,13 +70,11 @@ def prepared(given: argparse.Namespace, scratch: Path) -> dict[str, float]:
     job = job_of(given.config, Silent(), scratch)
     tables = replicate(own.tables(run.manifest["tables"]), min(given.users), given.items, Home(scratch))
     items, events = tables_of.read(tables)
-    catalogue = Catalogue.of(items)
-    known = nightly._snapshot(job, run, catalogue, events, timeline.span(events)[1])
-    users = tables_of.users_before(events, known.as_of)[:FITTED_USERS]
-    own_ranker = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
+    ready = nightly.make_ready(job, run, items, events, timeline.span(events)[1])
+    users = tables_of.users_before(events, ready.known.as_of)[:FITTED_USERS]
     parts, n_rows = [], 0
-    for number, chunk in enumerate(chunks(known, events, users, job.clock)):
-        score = pl.DataFrame({"user": chunk.pool.user, "score": own_ranker.score(chunk.frame, chunk.told)})
+    for number, chunk in enumerate(chunks(ready.known, events, users, job.clock)):
+        score = pl.DataFrame({"user": chunk.pool.user, "score": ready.model.score(chunk.frame, chunk.told)})
         label = score.select(pl.col("score").rank("ordinal", descending=True).over("user") <= 10)["score"].cast(pl.Int32).to_numpy()
         query = (number << 20) + chunk.pool.user
         parts.append((ranker.matrix(chunk.frame, features.names()), label, query.astype(np.uint32)))
@@ -93,7 +90,7 @@ def prepared(given: argparse.Namespace, scratch: Path) -> dict[str, float]:
             else:
                 shutil.copy(run.path / name, folder.file(name))
     Home(scratch).point(run.run_id)
-    return {"n_items": len(catalogue), "trees": fitted.n_trees, "candidates": n_rows / len(users)}
+    return {"n_items": items.height, "trees": fitted.n_trees, "candidates": n_rows / len(users)}
 
 
 def replicate(tables: Run, n_users: int, n_items: int, home: Home) -> Run:

@@ -1,6 +1,6 @@
 """Where runs, caches and nights live: the only reader and writer of runs. An artefact is complete or absent, and never a pickle.
 
-    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/caches/...  <folder>/nights/<night id>/...
+    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...  <folder>/nights/<night id>/...
 
 Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
 """
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, point, pointed, replacing, sha256, temporary_name
+from recsys import pointer
+from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, pointed, replacing, sha256, temporary_name
 from recsys.errors import ArtefactError
 
 __all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
@@ -34,6 +35,8 @@ STALE_SECONDS = 86_400.0
 """A draft that nothing was written to for so long belongs to a killed process."""
 
 AGAIN = "Train again with `recsys train`, or name another run with --run."
+WHICH = "`recsys models list` shows which there are; `recsys train` makes a new one."
+ANOTHER = f"Go back with `recsys models rollback`, or take another with `recsys models promote`: {WHICH}"
 
 
 def new_run_id(now: datetime, config_digest: str) -> str:
@@ -118,29 +121,50 @@ class Home:
 
     def load(self, run_id: str | None = None) -> Run:
         """The run of that id, or the one that `current` names. ArtefactError where it is absent, incomplete or of another version."""
-        run_id = run_id or self.current()
-        if run_id is None:
+        if run_id is not None:
+            return _open(self.runs, run_id, WHICH)
+        current = self.current()
+        if current is None:
             raise ArtefactError(f"{self.runs}: no run is current. Make one with `recsys train`, or name one with --run.")
-        return _open(self.runs, run_id)
+        try:
+            return _open(self.runs, current, ANOTHER)
+        except ArtefactError as error:
+            raise ArtefactError(f"the current run cannot be used. {error}") from None
 
     def tables(self, digest: str) -> Run:
         """The ingested tables of that digest. Raises ArtefactError as `load` does."""
-        return _open(self.snapshots, digest)
+        return _open(self.snapshots, digest, "Train again: it ingests them.")
 
     def night(self, night_id: str | None = None) -> Run:
         """The published night of that id, or the one that is served. Raises ArtefactError as `load` does."""
         night_id = night_id or pointed(self.nights)
         if night_id is None:
             raise ArtefactError(f"{self.nights}: nothing is published yet. Do it with `recsys rank`.")
-        return _open(self.nights, night_id)
+        return _open(self.nights, night_id, "Look into the folder, or leave the name out to take the one that is served.")
 
-    def point(self, run_id: str) -> None:
+    def point(self, run_id: str, by: pointer.By = "train") -> None:
         """Make a complete run the current one, in one step. Raises ArtefactError where it is not complete; `current` then stays."""
-        point(self.runs, self.load(run_id).run_id)
+        pointer.turn(self.runs, self.load(run_id).run_id, by)
+
+    def point_back(self) -> Run:
+        """Make the run current that was so before. Raises ArtefactError where none was or it is not complete; `current` then stays."""
+        earlier = self.before()
+        if earlier is None:
+            raise ArtefactError(f"{self.runs}: no run was current before {self.current()}. Take one with `recsys models promote`.")
+        try:
+            run = _open(self.runs, earlier, f"Take another with `recsys models promote`: {WHICH}")
+        except ArtefactError as error:
+            raise ArtefactError(f"the run that was current before {self.current()} cannot be used. {error}") from None
+        pointer.turn_back(self.runs, run.run_id)
+        return run
 
     def current(self) -> str | None:
         """The run id that the pointer names; None before the first successful training."""
         return pointed(self.runs)
+
+    def before(self) -> str | None:
+        """The run id that the pointer named before; None where nothing is known of it."""
+        return pointer.before(self.runs)
 
     def run_ids(self) -> list[str]:
         """Ids of the complete runs, oldest first; an incomplete one is named in a warning."""
@@ -176,30 +200,30 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _open(folder: Path, name: str) -> Run:
+def _open(folder: Path, name: str, advice: str) -> Run:
     path = folder / name
-    if Path(name).name != name or name.startswith(".") or not path.is_dir():
-        raise ArtefactError(f"{folder}: there is no {name!r} here. Look into the folder, or leave the name out to take the current one.")
+    if not name or Path(name).name != name or name.startswith(".") or not path.is_dir():
+        raise ArtefactError(f"{folder}: there is no {name!r} here. {advice}")
     if not (path / MANIFEST).is_file():
-        raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {AGAIN}")
+        raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {advice}")
     manifest = _read_json(path / MANIFEST)
     if manifest.get("version") != VERSION:
         raise ArtefactError(
             f"{path}: was written in format {manifest.get('version')!r}; this recsys reads format {VERSION}. "
-            "Read it with the recsys that wrote it, or train again with `recsys train`."
+            f"Read it with the recsys that wrote it, or train again with `recsys train`. {advice}"
         )
-    _check_sizes(path, manifest)
+    _check_sizes(path, manifest, advice)
     return Run(name, path, manifest)
 
 
-def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
+def _check_sizes(path: Path, manifest: dict[str, Any], advice: str) -> None:
     sizes = manifest.get("sizes")
     if not isinstance(sizes, dict) or not isinstance(manifest.get("digests"), dict) or sizes.keys() != manifest["digests"].keys():
-        raise ArtefactError(f"{path / MANIFEST}: does not list the files of the run. Remove the folder. {AGAIN}")
+        raise ArtefactError(f"{path / MANIFEST}: does not list the files of the run. Remove the folder. {advice}")
     wrong = [name for name, size in sizes.items() if not (path / name).is_file() or (path / name).stat().st_size != size]
     if wrong:
         raise ArtefactError(
-            f"{path}: is incomplete: {len(wrong)} files are missing or cut short: {', '.join(wrong)}. Remove the folder. {AGAIN}"
+            f"{path}: is incomplete: {len(wrong)} files are missing or cut short: {', '.join(wrong)}. Remove the folder. {advice}"
         )
 
 
@@ -230,14 +254,15 @@ class VectorCache:
 
     folder: Path
 
-    def _path(self, encoder_hash: str) -> Path:
+    def file(self, encoder_hash: str) -> Path:
+        """Where the vectors of an encoder are kept."""
         if not re.fullmatch(r"[A-Za-z0-9_-]+", encoder_hash):
             raise ValueError(f"{encoder_hash!r} is no hash of an encoder")
         return self.folder / f"{encoder_hash}.safetensors"
 
     def load(self, encoder_hash: str) -> tuple[list[str], NDArray[np.float32]]:
         """Text hashes (n), sorted, and their vectors (n, dim) float32; none, with a warning, where the file is damaged."""
-        path = self._path(encoder_hash)
+        path = self.file(encoder_hash)
         if not path.exists():
             return [], np.empty((0, 0), np.float32)
         try:
@@ -261,7 +286,7 @@ class VectorCache:
         place = {text_hash: row for row, text_hash in enumerate([*known, *hashes])}
         order = sorted(place)
         lines = np.frombuffer("\n".join(order).encode("ascii"), np.uint8)
-        with replacing(self._path(encoder_hash)) as temporary:
+        with replacing(self.file(encoder_hash)) as temporary:
             save_file({"hashes": lines, "vectors": rows[[place[text_hash] for text_hash in order]]}, temporary)
 
 

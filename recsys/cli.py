@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from recsys.cli_models import models
+from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
 
 if TYPE_CHECKING:
     from recsys.artefacts import Run
-    from recsys.pipeline.job import Job
-
-CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="The recsys.toml. Default: found upwards from here.")
-
-FORMAT = click.option(
-    "--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs."
-)
 
 
 class Commands(click.Group):
@@ -50,6 +43,9 @@ def main(debug: bool) -> None:
     Try it:  recsys demo
     """
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
+
+
+main.add_command(models)
 
 
 @main.command()
@@ -89,7 +85,7 @@ def init(events: str, items: str | None, path: Path) -> None:
     click.echo(report.started_text(started))
     failed: list[str] = []
     if not started.unknown:
-        with _job(path) as job:
+        with open_job(path) as job:
             results = checking.check(job)
         click.echo(report.checks_table(results))
         failed = [result.name for result in results if result.status == "FAIL"]
@@ -112,7 +108,7 @@ def check(config_path: Path | None, how: str) -> None:
     from recsys import report
     from recsys.pipeline.checking import check as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         results = run(job)
     click.echo(json.dumps(report.checks_object(results), indent=2) if how == "json" else report.checks_table(results))
     failed = [result.name for result in results if result.status == "FAIL"]
@@ -133,7 +129,7 @@ def train(config_path: Path | None, ablate: bool) -> None:
     """
     from recsys.pipeline import ablation, training
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         made = ablation.train(job) if ablate else training.train(job)
     click.echo(_words(made))
     click.echo(made.run_id)
@@ -165,7 +161,7 @@ def rank(
     """
     from recsys.pipeline.nightly import rank as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         folder = run(job, run_id, _moment(as_of), users, k, out, allow_future_model)
     click.echo(folder)
 
@@ -187,7 +183,7 @@ def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str 
     from recsys import report
     from recsys.pipeline.suggesting import suggest as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         found = run(job, sentence, k, run_id, _moment(as_of))
     click.echo(report.suggestions_text(found))
 
@@ -205,7 +201,7 @@ def show(user_id: str, config_path: Path | None, night_id: str | None, how: str)
     """
     from recsys import report
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         shown = report.shown_user(job.home, night_id, user_id)
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if how == "json" else report.user_text(shown))
 
@@ -222,7 +218,7 @@ def forget(user_id: str, config_path: Path | None) -> None:
     from recsys import report
     from recsys.pipeline.forgetting import forget as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         done = run(job, user_id)
         click.echo(report.forgotten_text(done.rows, done.runs, (job.config.items.path, job.config.events.path)))
 
@@ -239,7 +235,7 @@ def report(run_id: str | None, config_path: Path | None, how: str) -> None:
     """
     from recsys import report as reports
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         run = job.home.load(run_id)
     click.echo(json.dumps(reports.object_of(run), indent=2, allow_nan=False) if how == "json" else _words(run))
 
@@ -259,7 +255,7 @@ def search(config_path: Path | None, trials: int | None, minutes: float | None) 
     from recsys import report
     from recsys.pipeline.search import search as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         asked = {name: value for name, value in (("trials", trials), ("minutes", minutes)) if value is not None}
         job.config = job.config.model_copy(update={"search": job.config.search.model_copy(update=asked)})
         found = run(job)
@@ -291,14 +287,6 @@ def _words(run: Run) -> str:
     from recsys import report
 
     return "\n\n".join(filter(None, (report.verdict_text(run), report.ablation_text(run))))
-
-
-@contextmanager
-def _job(config_path: Path | None) -> Iterator[Job]:
-    from recsys import config_file, face
-
-    with face.job(config_path or config_file.find(Path.cwd())) as job:
-        yield job
 
 
 def _moment(text: str | None) -> datetime | None:

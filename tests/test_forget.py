@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -59,6 +60,13 @@ def test_what_was_finished_stays_finished(home: Home) -> None:
     home.tables("toytables").verify()
     rows = pl.read_parquet(night.path / "recommendations")
     assert (night.run_id, night.manifest["n_users"], night.manifest["n_rows"]) == (served, rows["user_id"].n_unique(), rows.height)
+
+
+def test_what_a_registered_model_holds_of_the_user_goes_too(home: Home) -> None:
+    packed = home.folder / "mlartifacts" / "1" / "models" / "m-1" / "artifacts" / "project" / "tables" / "toytables"
+    shutil.copytree(home.snapshots / "toytables", packed)
+    assert any(place.startswith("mlartifacts") for place in forget(home).rows)
+    assert GONE not in pl.read_parquet(packed / "events.parquet")["user_id"].to_list()
 
 
 def test_runs_that_may_remember_and_raw_files_are_named(home: Home, tmp_path: Path) -> None:

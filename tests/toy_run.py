@@ -37,16 +37,17 @@ def empty_project(folder: Path) -> tuple[Path, Home]:
     return path, Home(folder / "things")
 
 
-def with_run(home: Home, more: dict[str, object] | None = None) -> Run:
+def with_run(home: Home, more: dict[str, object] | None = None, run_id: str = RUN_ID) -> Run:
     """Write tables and a run, and make that run current; `more` are more entries of its report."""
-    _write_tables(home)
-    manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
-    with draft(home.runs / RUN_ID, manifest) as folder:
+    if not home.snapshots.exists():
+        _write_tables(home)
+    manifest = {"run_id": run_id, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
+    with draft(home.runs / run_id, manifest) as folder:
         folder.record("report", report() | (more or {}))
         folder.record("features", {"importance": {"a_first": 1.0, "text_z": 3.0}, "meanings": {"a_first": "one thing", "text_z": "fit"}})
         curve = [{"phase": "warm", "step": 0, "loss": None, "ndcg": 0.1}, {"phase": "warm", "step": 50, "loss": 2.0, "ndcg": 0.2}]
         folder.record("curves", {"text": curve, "ranker": [0.1, 0.2], "ranker_no_text": [0.1]})
-    home.point(RUN_ID)
+    home.point(run_id)
     return home.load()
 
 

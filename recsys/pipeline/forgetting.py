@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +37,15 @@ def forget(job: Job, user_id: str) -> Forgotten:
     with alone(job.home.folder, "recsys forget"):
         forgotten.add(job.home.folder, user_id)
         _remove_drafts(job.home)
-        rows = {place: _from_folder(path, user_id) for place, path in _folders(job.home)}
+        rows = {str(path.relative_to(job.home.folder)): _from_folder(path, user_id) for path in _folders(job.home)}
         rows |= {sink.name: sink.forget(user_id) for sink in sinks}
     return Forgotten({place: n for place, n in rows.items() if n}, job.home.run_ids())
 
 
-def _folders(home: Home) -> Iterator[tuple[str, Path]]:
-    """Every finished folder that may hold rows of users, served nights first."""
-    for kind, place in (("night", home.nights), ("tables", home.snapshots), ("run", home.runs)):
-        for path in sorted(place.glob("*/")) if place.is_dir() else []:
-            if not path.name.startswith(".") and (path / MANIFEST).is_file():
-                yield f"{kind} {path.name}", path
+def _folders(home: Home) -> list[Path]:
+    """Every finished folder of the project: tables, runs, nights, and those that registered models hold. Served nights first."""
+    found = [path.parent for path in home.folder.rglob(MANIFEST) if not any(part.startswith(PREFIX) for part in path.parts)]
+    return sorted(found, key=lambda path: (not path.is_relative_to(home.nights), path))
 
 
 def _from_folder(folder: Path, user_id: str) -> int:

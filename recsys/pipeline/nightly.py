@@ -1,6 +1,7 @@
 """`recsys rank`: tonight's list of every user, chunk by chunk through the function that made the training rows, published whole."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,36 @@ from recsys.pipeline.texts import load_texts
 from recsys.publish import Promise
 from recsys.publish import publish as publish_night
 from recsys.text import InterestModel
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run with everything fitted that it needs to rank as of one moment: only the users are missing."""
+
+    run_id: str
+    model: ranker.Ranker
+    known: Snapshot
+    events: pl.LazyFrame
+
+    def lists(self, job: Job, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+        """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
+        done = 0
+        for rows in chunks(self.known, self.events, user_ids, job.clock):
+            part = rows.block.history.user_ids
+            scores = self.model.score(rows.frame, rows.told)
+            scored = rules.Scored(part, rows.pool.user, self.known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
+            yield rules.recommend(scored, rows.frame, self.known.as_of, self.run_id, k, job.config.project.task)
+            done += len(part)
+            job.display.progress("ranking users", done, len(user_ids))
+
+
+def make_ready(job: Job, run: Run, items: pl.DataFrame, events: pl.LazyFrame, as_of: datetime) -> Ready:
+    """Fit everything that is fitted as of a moment. `items`, `events`: the tables of `tables.read`."""
+    catalogue = Catalogue.of(items)
+    side = load_texts(job, InterestModel.load(run.file("text/tower.json").parent, job.config.text), catalogue)
+    categories = run.record("categories")["categories"]
+    known = snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
+    return Ready(run.run_id, ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"]), known, events)
 
 
 def rank(
@@ -40,7 +71,7 @@ def publish(
     """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder."""
     sinks = () if out else sinks_of(job.config.publish)
     items, events = tables_of.read(tables)
-    known = _snapshot(job, run, Catalogue.of(items), events, as_of)
+    ready = make_ready(job, run, items, events, as_of)
     user_ids = tables_of.users_before(events, as_of) if users is None else users
     manifest = {
         "run_id": run.run_id,
@@ -51,9 +82,9 @@ def publish(
         "task": job.config.project.task,
         "model_knows_the_future": knows_the_future,
     }
-    offered = known.catalogue.items["item_id"].filter(pl.Series(known.eligible))
+    offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
     promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
-    lists = _lists(job, run, known, events, user_ids, k)
+    lists = ready.lists(job, user_ids, k)
     keep = 0 if out else job.config.publish.keep_nights
     return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep)
 
@@ -79,13 +110,6 @@ def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:
     return True
 
 
-def _snapshot(job: Job, run: Run, catalogue: Catalogue, events: pl.LazyFrame, as_of: datetime) -> Snapshot:
-    model = InterestModel.load(run.file("text/tower.json").parent, job.config.text)
-    side = load_texts(job, model, catalogue)
-    categories = run.record("categories")["categories"]
-    return snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
-
-
 def _read_users(path: Path) -> pl.Series:
     """One user_id a line. Raises SourceError when there is no such file, or nobody in it."""
     try:
@@ -96,15 +120,3 @@ def _read_users(path: Path) -> pl.Series:
     if not len(users):
         raise SourceError(f"--users {path}: holds no user. Give a text file with one user_id a line.")
     return users
-
-
-def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
-    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
-    done = 0
-    for rows in chunks(known, events, user_ids, job.clock):
-        part = rows.block.history.user_ids
-        scores = model.score(rows.frame, rows.told)
-        scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
-        yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
-        done += len(part)
-        job.display.progress("ranking users", done, len(user_ids))

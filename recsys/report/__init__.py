@@ -18,6 +18,7 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.models import models_object, models_text
 from recsys.report.people import history_of, nights, tonight_of, user_ids
 from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
@@ -38,6 +39,8 @@ __all__ = [
     "headline",
     "history_of",
     "importance_frame",
+    "models_object",
+    "models_text",
     "nights",
     "notes",
     "object_of",

@@ -12,7 +12,8 @@ def forgotten_text(rows: dict[str, int], runs: list[str], raw: tuple[str, ...]) 
         parts.append(
             "Their rows are gone, yet weights and trees that learned from them may still remember: "
             + ", ".join(runs)
-            + ". Train again (`recsys train`), then remove these runs, their folders as well as their entries in MLflow."
+            + ". Train again (`recsys train`), then remove these runs, their folders as well as their versions in MLflow."
         )
-    parts.append(f"Not touched: your own files ({', '.join(dict.fromkeys(raw))}), backups, and nights published with --out.")
+    own = ", ".join(dict.fromkeys(raw))
+    parts.append(f"Not touched: your own files ({own}), what a tracking server elsewhere holds, backups, and nights published with --out.")
     return "\n\n".join(parts)
