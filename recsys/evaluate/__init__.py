@@ -2,6 +2,7 @@
 
 from recsys.evaluate.intervals import Figure, Paired
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
+from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.slices import Slice
@@ -14,10 +15,12 @@ __all__ = [
     "K",
     "Paired",
     "PairedSlice",
+    "Price",
     "Question",
     "Slice",
     "Verdict",
     "candidate_recall",
     "judge",
     "judge_pairs",
+    "price_lists",
 ]

@@ -13,6 +13,7 @@ from recsys.errors import FutureError, SourceError
 from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
+from recsys.pipeline.ruling import Ruling
 from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
@@ -52,17 +53,26 @@ def publish(
         "model_knows_the_future": knows_the_future,
     }
     offered = known.catalogue.items["item_id"].filter(pl.Series(known.eligible))
-    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
-    lists = _lists(job, run, known, events, user_ids, k)
+    ruling = _ruling(job, known, tables, events, k)
+    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard)
+    lists = _lists(job, run, known, events, user_ids, k, ruling)
     keep = 0 if out else job.config.publish.keep_nights
-    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep)
+    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, ruling.record)
+
+
+def _ruling(job: Job, known: Snapshot, tables: Run, events: pl.LazyFrame, k: int) -> Ruling:
+    users = tables_of.users(tables)
+    ruling = Ruling.of(job.config, known, events, users, k)
+    for note in ruling.notes:
+        job.display.say(f"note: {note}")
+    return ruling
 
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish")}
+    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "users", "check", "rank", "rules", "publish")}
     both = made.model_copy(update=now)
     return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
@@ -98,13 +108,17 @@ def _read_users(path: Path) -> pl.Series:
     return users
 
 
-def _lists(job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+def _lists(
+    job: Job, run: Run, known: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, k: int, ruling: Ruling
+) -> Iterator[pl.DataFrame]:
     model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
     done = 0
     for rows in chunks(known, events, user_ids, job.clock):
         part = rows.block.history.user_ids
         scores = model.score(rows.frame, rows.told)
         scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.is_seen, rows.pool.rank)
-        yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
+        yield rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task, ruling.placed(rows, scores))
         done += len(part)
         job.display.progress("ranking users", done, len(user_ids))
+    for line in ruling.said():
+        job.display.say(line)

@@ -3,8 +3,9 @@
 A night is written and read back; every sink stages it beside what it serves and reads that back too; then each switches, in one step.
 """
 
+from recsys.publish.hard import Hard, Rest
 from recsys.publish.night import publish
-from recsys.publish.parts import Night, Promise
+from recsys.publish.parts import REFUSED, Night, Promise
 from recsys.publish.sink import Sink
 
-__all__ = ["Night", "Promise", "Sink", "publish"]
+__all__ = ["REFUSED", "Hard", "Night", "Promise", "Rest", "Sink", "publish"]
