@@ -176,6 +176,13 @@ class History:
         seen[self.user_index, self.item_index] = True
         return seen
 
+    def days_since(self, counted: Bools, n_items: int) -> Floats:
+        """Dense (n_users, n_items) float32: days since the latest of the `counted` (n,) rows of user and item; inf for none."""
+        days = np.full((self.n_users, n_items), np.inf, np.float32)
+        # Rows of a user are in order of time, and of several values for one place NumPy keeps the last.
+        days[self.user_index[counted], self.item_index[counted]] = self.age_days[counted]
+        return days
+
     def latest(self, n: int) -> tuple[NDArray[np.int64], Bools]:
         """Rows of each user's latest `n` interactions, latest first: places (n_users, n) into the arrays, and which are real."""
         places = self.indptr[1:, None] - 1 - np.arange(n)[None, :]

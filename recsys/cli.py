@@ -224,6 +224,23 @@ def forget(user_id: str, config_path: Path | None) -> None:
 
 
 @main.command()
+@CONFIG
+@click.option("--night", "night_id", help="The night whose rules are shown. Default: the one that is served.")
+@FORMAT
+def rules(config_path: Path | None, night_id: str | None, how: str) -> None:
+    """Show what each rule of [rules] did to tonight's lists, and what it costs on the test window of the run that made them.
+
+    \b
+    Example:  recsys rules --format json | jq .tonight.together.short
+    """
+    from recsys import report
+
+    with open_job(config_path) as job:
+        found = report.ruled_night(job.home, night_id)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if how == "json" else report.ruled_text(found))
+
+
+@main.command()
 @click.argument("run_id", required=False)
 @CONFIG
 @FORMAT
@@ -286,7 +303,7 @@ def dashboard(config_path: Path | None, port: int) -> None:
 def _words(run: Run) -> str:
     from recsys import report
 
-    return "\n\n".join(filter(None, (report.verdict_text(run), report.ablation_text(run))))
+    return "\n\n".join(filter(None, (report.verdict_text(run), report.rules_text(run), report.ablation_text(run))))
 
 
 def _moment(text: str | None) -> datetime | None:

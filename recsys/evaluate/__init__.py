@@ -2,6 +2,7 @@
 
 from recsys.evaluate.intervals import Figure, Paired, compare
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
+from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.slices import Slice
@@ -14,6 +15,7 @@ __all__ = [
     "K",
     "Paired",
     "PairedSlice",
+    "Price",
     "Question",
     "Slice",
     "Verdict",
@@ -21,4 +23,5 @@ __all__ = [
     "compare",
     "judge",
     "judge_pairs",
+    "price_lists",
 ]

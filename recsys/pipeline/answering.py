@@ -17,7 +17,7 @@ from recsys.artefacts import Home, Run, VectorCache
 from recsys.errors import ConfigError, DataError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job, Silent, utc_now
-from recsys.pipeline.nightly import make_ready
+from recsys.pipeline.nightly import make_ready, ruling_of
 from recsys.schema import RECOMMENDATIONS
 
 MOST = 10_000
@@ -35,7 +35,7 @@ def pack(job: Job, run: Run, encoder_digest: str, folder: Path) -> None:
 
 
 class Answers:
-    """The packed run, made ready once, as of the end of the events that it was made from."""
+    """The packed run, made ready once, as of the end of the events that it was made from, under the rules of its config."""
 
     def __init__(self, folder: Path) -> None:
         """Read what `pack` wrote. Raises ArtefactError where it is not complete."""
@@ -44,7 +44,9 @@ class Answers:
         made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
         here = made.project.model_copy(update={"folder": "."})
         self._job = Job(made.model_copy(update={"project": here}), folder, utc_now(), Silent())
-        items, events = tables_of.read(self._job.home.tables(run.manifest["tables"]))
+        tables = self._job.home.tables(run.manifest["tables"])
+        items, events = tables_of.read(tables)
+        self._users = tables_of.users(tables)
         self._ready = make_ready(self._job, run, items, events, datetime.fromisoformat(run.manifest["as_of"]))
 
     def __call__(self, user_ids: pl.Series, k: int) -> pl.DataFrame:
@@ -58,5 +60,6 @@ class Answers:
         if len(odd):
             raise DataError(f"user_id: {len(odd)} of {len(user_ids)} are missing or empty (first: row {odd[0]}). Leave them out.")
         asked = user_ids.unique(maintain_order=True).rename("user_id")
-        lists = pl.concat([RECOMMENDATIONS.empty(), *self._ready.lists(self._job, asked.sort(), k)])
+        ruling = ruling_of(self._job, self._ready, self._users, k)
+        lists = pl.concat([RECOMMENDATIONS.empty(), *self._ready.lists(self._job, asked.sort(), k, ruling)])
         return pl.DataFrame({"user_id": asked}).join(lists, on="user_id", how="inner", maintain_order="left_right")

@@ -36,19 +36,28 @@ def add(folder: Path, user_id: str) -> None:
 
 
 def left_out(tables: Tables, forgotten: frozenset[str]) -> Tables:
-    """The tables without the events of those forgotten, counted as `events forgotten`; of rejected lines the reason alone is kept."""
+    """The tables without those forgotten, who are counted by table; of rejected lines the reason alone is kept."""
     if not forgotten:
         return tables
-    users = tables.events["user_id"].unique()
-    gone = users.filter([_digest(user_id) in forgotten for user_id in users])
-    events = tables.events.filter(~pl.col("user_id").is_in(gone.implode()))
-    counts = tables.counts | {"events kept": events.height, "events forgotten": tables.events.height - events.height}
-    return Tables(tables.items, events, nameless(tables.rejects), counts)
+    kept = _without(tables.events, forgotten)
+    counts = tables.counts | {"events kept": kept.height, "events forgotten": tables.events.height - kept.height}
+    users = tables.users
+    if users is not None:
+        n_users = users.height
+        users = _without(users, forgotten)
+        counts |= {"users kept": users.height, "users forgotten": n_users - users.height}
+    return Tables(tables.items, kept, nameless(tables.rejects), counts, users)
+
+
+def _without(table: pl.DataFrame, forgotten: frozenset[str]) -> pl.DataFrame:
+    ids = table["user_id"].unique()
+    gone = ids.filter(pl.Series([_digest(user_id) in forgotten for user_id in ids], dtype=pl.Boolean))
+    return table.filter(~pl.col("user_id").is_in(gone.implode()))
 
 
 def nameless(rejects: pl.DataFrame) -> pl.DataFrame:
-    """REJECTS without what the lines of events said: any of them may name a user, in any column."""
-    return rejects.with_columns(content=pl.when(pl.col("table") != "events").then("content").otherwise(pl.lit("{}")))
+    """REJECTS without what lines of events and users said: any of them may name a user, in any column."""
+    return rejects.with_columns(content=pl.when(pl.col("table") == "items").then("content").otherwise(pl.lit("{}")))
 
 
 def _digest(user_id: str) -> str:

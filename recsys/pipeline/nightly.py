@@ -14,6 +14,7 @@ from recsys.errors import FutureError, SourceError
 from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
+from recsys.pipeline.ruling import Ruling
 from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
@@ -31,14 +32,16 @@ class Ready:
     known: Snapshot
     events: pl.LazyFrame
 
-    def lists(self, job: Job, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
+    def lists(self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling) -> Iterator[pl.DataFrame]:
         """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
         done = 0
         for rows in chunks(self.known, self.events, user_ids, job.clock):
             part = rows.block.history.user_ids
             scores = self.model.score(rows.frame, rows.told)
             scored = rules.Scored(part, rows.pool.user, self.known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
-            yield rules.recommend(scored, rows.frame, self.known.as_of, self.run_id, k, job.config.project.task)
+            yield rules.recommend(
+                scored, rows.frame, self.known.as_of, self.run_id, k, job.config.project.task, ruling.placed(rows, scores)
+            )
             done += len(part)
             job.display.progress("ranking users", done, len(user_ids))
 
@@ -83,17 +86,33 @@ def publish(
         "model_knows_the_future": knows_the_future,
     }
     offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
-    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
-    lists = ready.lists(job, user_ids, k)
+    ruling = ruling_of(job, ready, tables_of.users(tables), k)
+    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard)
+    lists = _told(job, ready.lists(job, user_ids, k, ruling), ruling)
     keep = 0 if out else job.config.publish.keep_nights
-    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep)
+    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, ruling.record)
+
+
+def _told(job: Job, lists: Iterator[pl.DataFrame], ruling: Ruling) -> Iterator[pl.DataFrame]:
+    """The lists, and at their end what the rules did to them. Raises PublishError where they left nobody anything."""
+    yield from lists
+    for line in ruling.said():
+        job.display.say(line)
+
+
+def ruling_of(job: Job, ready: Ready, users: pl.LazyFrame | None, k: int) -> Ruling:
+    """The config's rules over the users table (None: there is none); what a rule cannot do is said."""
+    ruling = Ruling.of(job.config, ready.known, ready.events, users, k)
+    for note in ruling.notes:
+        job.display.say(f"note: {note}")
+    return ruling
 
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish")}
+    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "users", "check", "rank", "rules", "publish")}
     both = made.model_copy(update=now)
     return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 

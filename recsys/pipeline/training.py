@@ -15,13 +15,15 @@ from recsys import config, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
-from recsys.pipeline import answering, verdict
+from recsys.pipeline import answering, prices, verdict
+from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import settle
 from recsys.pipeline.record import report_of
 from recsys.pipeline.rows import Part, columns, fold_rows, past_rows, turns
 from recsys.pipeline.sides import Sides, fit_sides
 from recsys.pipeline.snapshot import Snapshot, snapshot
+from recsys.pipeline.tables import users as users_of
 from recsys.pipeline.texts import Texts, read_texts
 from recsys.pipeline.world import World, read_world
 from recsys.text import Fitted, workers
@@ -88,6 +90,7 @@ def _trained(job: Job, examine: Examine) -> Run:
         ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
         _say_windows(job, ledger, world)
         _refuse_quiet_test(ledger, world)
+        try_rules(job.config, world.catalogue.items, users_of(world.tables))
         texts = _texts(job, world)
         models = _fit(job, world, texts, ledger, None)
         judged, more = _judge(job, world, texts, models, examine)
@@ -195,7 +198,8 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    return judged, examine(job, world, texts, models, known)
+    priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
+    return judged, priced | examine(job, world, texts, models, known)
 
 
 def _keep(

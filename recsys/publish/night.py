@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,26 @@ log = logging.getLogger(__name__)
 
 
 def publish(
-    lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Path, promise: Promise, sinks: Sequence[Sink] = (), keep: int = 0
+    lists: Iterator[pl.DataFrame],
+    manifest: dict[str, Any],
+    folder: Path,
+    promise: Promise,
+    sinks: Sequence[Sink] = (),
+    keep: int = 0,
+    more: Callable[[], dict[str, Any]] = dict,
 ) -> Path:
     """Publish chunks of RECOMMENDATIONS, all rows of a user in one chunk, holding one in memory at a time; returns the night's folder.
 
     It is `<folder>/<night id>/recommendations/part-00000.parquet ...` and `manifest.json`; `<folder>/current` names the night that is
     served. A night published twice gets a second folder (`...-2`): a reader of the first one keeps it. `manifest` has at least
     `as_of` (ISO) and `run_id`; added are `n_users`, `n_rows`, the digests, and `seconds`: those given plus those spent here, drawing
-    from `lists` included. `keep`: nights kept, the served one included (0: all of them).
+    from `lists` included. `keep`: nights kept, the served one included (0: all of them). more: asked for entries of the manifest when
+    all lists are drawn.
 
     Raises PublishError on lists that break their promise, on no list at all and on a sink that fails, ArtefactError on a disk error,
     TableError on a chunk that is not of the schema. What was served before is then still served, by every sink that did not switch.
     """
-    night = _written(lists, manifest, folder, promise)
+    night = _written(lists, manifest, folder, promise, more)
     try:
         for sink in sinks:
             sink.stage(night)
@@ -45,7 +52,9 @@ def publish(
     return night.path
 
 
-def _written(lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Path, promise: Promise) -> Night:
+def _written(
+    lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Path, promise: Promise, more: Callable[[], dict[str, Any]]
+) -> Night:
     begun = time.perf_counter()
     final = _place(folder, manifest)
     with draft(final, manifest) as night:
@@ -54,7 +63,7 @@ def _written(lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Pa
         if n_rows != n_written:
             raise PublishError(f"{final}: {n_written} rows were written and {n_rows} read back. {REFUSED} Check the disk.")
         seconds = round(manifest.get("seconds", 0.0) + time.perf_counter() - begun, 3)
-        night.manifest |= {"n_users": n_users, "n_rows": n_rows, "seconds": seconds}
+        night.manifest |= {"n_users": n_users, "n_rows": n_rows, "seconds": seconds, **more()}
     return Night(final, night.manifest)
 
 

@@ -20,6 +20,7 @@ from recsys.report.frames import (
 )
 from recsys.report.models import models_object, models_text
 from recsys.report.people import history_of, nights, tonight_of, user_ids
+from recsys.report.ruled import ruled_night, ruled_text, rules_text
 from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
 from recsys.report.words import checks_object, checks_table, chosen_text, object_of, started_text, suggestions_text, verdict_text
@@ -46,6 +47,9 @@ __all__ = [
     "object_of",
     "paired_frame",
     "recall_frame",
+    "ruled_night",
+    "ruled_text",
+    "rules_text",
     "search_text",
     "seconds_frame",
     "shown_user",
