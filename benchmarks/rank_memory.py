@@ -57,16 +57,17 @@ def replicate(tables: Run, times: int, folder: Path) -> Path:
 
 def one_night(path: Path, folder: Path) -> dict[str, float]:
     from recsys import timeline
-    from recsys.pipeline import nightly
+    from recsys.pipeline import ranking
 
     made = config_file.load(path)
     with Display() as display, tempfile.TemporaryDirectory() as out:
         job = Job(made, path.resolve().parent, utc_now(), display)
         run = job.home.load()
-        job.config = nightly.config_of(job, run)
+        job.config = ranking.config_of(job, run)
         tables = Run(folder.name, folder, json.loads((folder / "manifest.json").read_text()))
         as_of = timeline.span(tables.scan("events"))[1]
-        night = nightly.publish(job, run, tables, as_of, None, made.rank.k, Path(out), False)
+        request = ranking.request_of(job, run, tables, as_of, made.rank.k)
+        night = ranking.publish(job, run, tables, request, out=Path(out))
         manifest = json.loads((night / "manifest.json").read_text())
     return {name: manifest[name] for name in ("n_users", "n_rows", "seconds")} | {"peak_mb": peak_memory_mb()}
 

@@ -21,7 +21,7 @@ import polars as pl
 
 from recsys import config_file, features, ranker, timeline
 from recsys.artefacts import Home, Run, draft
-from recsys.pipeline import nightly
+from recsys.pipeline import ranking
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Display, Job, Silent, peak_memory_mb, utc_now
 from recsys.pipeline.snapshot import chunks
@@ -70,7 +70,7 @@ def prepared(given: argparse.Namespace, scratch: Path) -> dict[str, float]:
     job = job_of(given.config, Silent(), scratch)
     tables = replicate(own.tables(run.manifest["tables"]), min(given.users), given.items, Home(scratch))
     items, events = tables_of.read(tables)
-    ready = nightly.make_ready(job, run, items, events, timeline.span(events)[1])
+    ready = ranking.make_ready(job, run, items, events, timeline.span(events)[1])
     users = tables_of.users_before(events, ready.known.as_of)[:FITTED_USERS]
     parts, n_rows = [], 0
     for number, chunk in enumerate(chunks(ready.known, events, users, job.clock)):
@@ -126,7 +126,8 @@ def one_night(given: argparse.Namespace) -> dict[str, float]:
         job = job_of(given.config, display, given.scratch)
         tables = job.home.tables(given.tables)
         as_of = timeline.span(tables.scan("events"))[1]
-        night = nightly.publish(job, job.home.load(), tables, as_of, None, given.k, job.home.nights, False)
+        run = job.home.load()
+        night = ranking.publish(job, run, tables, ranking.request_of(job, run, tables, as_of, given.k))
         manifest = json.loads((night / "manifest.json").read_text())
     print({stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items() if seconds}, file=sys.stderr)
     return {name: manifest[name] for name in ("n_users", "n_rows", "seconds")} | {"peak_mb": peak_memory_mb()}

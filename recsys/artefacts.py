@@ -1,6 +1,7 @@
 """Where runs, caches and nights live: the only reader and writer of runs. An artefact is complete or absent, and never a pickle.
 
-    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...  <folder>/nights/<night id>/...
+    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...
+    <folder>/nights/<night id>/...  <folder>/nights/current  <folder>/monitoring.parquet
 
 Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
 """
@@ -25,7 +26,8 @@ from safetensors.numpy import load_file, save_file
 
 from recsys import pointer
 from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, pointed, replacing, sha256, temporary_name
-from recsys.errors import ArtefactError
+from recsys.errors import ArtefactError, TableError
+from recsys.schema import MONITORING, check
 
 __all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
 
@@ -107,6 +109,26 @@ class Home:
     def nights(self) -> Path:
         """Published recommendations, one folder a night, and the pointer `current`."""
         return self.folder / "nights"
+
+    @property
+    def monitoring(self) -> Path:
+        """What was measured of every night: a MONITORING table."""
+        return self.folder / "monitoring.parquet"
+
+    def readings(self) -> pl.DataFrame:
+        """The MONITORING table, in the order of the nights; empty before the first. Raises ArtefactError where it cannot be read."""
+        if not self.monitoring.exists():
+            return MONITORING.empty()
+        try:
+            return check(pl.read_parquet(self.monitoring), MONITORING).select(MONITORING.names)
+        except (OSError, pl.exceptions.PolarsError, TableError) as error:
+            raise ArtefactError(f"{self.monitoring}: cannot be read: {error}. Move it away: the next night begins a new one.") from None
+
+    def add_readings(self, rows: pl.DataFrame) -> None:
+        """Append the rows of one night, in the place of those it has there. All of them or none; ArtefactError on a disk error."""
+        others = self.readings().filter(~pl.col("night_id").is_in(rows["night_id"].implode()))
+        with replacing(self.monitoring) as temporary:
+            pl.concat([others, check(rows, MONITORING).select(MONITORING.names)]).write_parquet(temporary)
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:

@@ -159,11 +159,33 @@ def rank(
     \b
     Example:  recsys rank --k 10 --users vip.txt
     """
-    from recsys.pipeline.nightly import rank as run
+    from recsys.pipeline.ranking import rank as run
 
     with open_job(config_path) as job:
         folder = run(job, run_id, _moment(as_of), users, k, out, allow_future_model)
     click.echo(folder)
+
+
+@main.command()
+@CONFIG
+@FORMAT
+def nightly(config_path: Path | None, how: str) -> None:
+    """The whole nightly job: check, train when it is due, rank, compare with last night, publish; then one summary.
+
+    Exit 0: tonight's lists are served; 1: refused, by a FAIL of the checks or a limit of [monitor]; 2: something failed. Unless they were
+    published, last night's lists stay served. The last line of stdout is the published folder alone, or REFUSED or FAILED.
+
+    \b
+    Example:  recsys nightly --format json | jq .outcome
+    """
+    from recsys import report
+    from recsys.pipeline.nightly import nightly as run
+
+    with open_job(config_path) as job:
+        told = run(job)
+    said = report.nightly_object(told)
+    click.echo(json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) if how == "json" else report.nightly_text(said))
+    sys.exit(told.exit_code)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from recsys.errors import nearest
 from recsys.schema import EVENT_TYPES, EVENTS, ITEMS
@@ -11,6 +11,16 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Sql = Annotated[str, Field(min_length=1)]
 
 Checked = TypeVar("Checked")
+
+
+def _ascending(limits: tuple[float, ...], place: ValidationInfo) -> tuple[float, ...]:
+    is_fine = len(limits) <= 2 and all(limit >= 0 for limit in limits) and list(limits) == sorted(limits)
+    faults = [f"monitor.{place.field_name}: one or two numbers of 0 or more, ascending, or [] for none; not {list(limits)}"]
+    return no_faults(limits, [] if is_fine else faults)
+
+
+Limits = Annotated[tuple[float, ...], AfterValidator(_ascending)]
+"""Of a measure: WARN above the first, nothing published above the second."""
 
 
 class Section(BaseModel):
@@ -123,6 +133,34 @@ class Check(Section):
     dominant_events: int = Field(10_000, ge=1, le=10**9, description="events of one user: see the one before")
     day_events: int = Field(2000, ge=1, le=10**9, description="things that one user does in one day above which: WARN (a robot)")
     one_event_share: Share = Field(0.8, description="share of users with a single act above which: WARN")
+
+
+class Nightly(Section):
+    """What `recsys nightly` does beside ranking."""
+
+    train_every_days: int = Field(
+        7, ge=1, le=3650, description="days of events after which the current run is too old and a new one is trained"
+    )
+
+
+class Monitor(Section):
+    """What is unusual from one night to the next."""
+
+    churn: Limits = Field(
+        (0.6,),
+        description="share of a list's places that went to other items: WARN above the first number, nothing published above a second",
+    )
+    coverage_fall: Limits = Field((0.3,), description="share of last night's coverage that is lost; as in churn")
+    cold_change: Limits = Field((0.2,), description="by how much the share of places of items without an event changed; as in churn")
+    score_drift: Limits = Field((0.25,), description="PSI of the lists' scores, same run; as in churn")
+    feature_drift: Limits = Field((0.5,), description="PSI of a feature over all candidates; as in churn")
+    vector_drift: Limits = Field((0.2,), description="share of items whose text vector changed, same run; as in churn")
+    neighbour_drift: Limits = Field((0.8,), description="share of an item's ten nearest that are others now, another run; as in churn")
+    surge: Limits = Field((3.0,), description="times the usual rate of returns or short views; as in churn")
+    surge_events: int = Field(20, ge=1, le=10**9, description="fewest returns or short views of a week that can be a surge")
+    prometheus_file: str = Field(
+        "", pattern=r"^$|\.prom$", description="file that node_exporter's textfile collector reads, ending in .prom; empty: none"
+    )
 
 
 def no_faults(value: Checked, faults: list[str]) -> Checked:

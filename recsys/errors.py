@@ -9,9 +9,10 @@ RecsysError
 ├── ModelError        weights: not found, not a model, the wrong digest, a loss that is not a number
 ├── ArtefactError     a run or a published folder: absent, incomplete, written by another version
 ├── PublishError      the lists break a promise, or a sink does not take them; last night's lists stay served
+│   └── LimitError    a night went beyond a limit of [monitor] (exit 1)
 ├── BusyError         another command is at work in the same folder
 ├── FutureError       a model would be judged or used on a past that it has already seen
-└── CheckError        `recsys check` found a FAIL (exit 1; all others exit 2)
+└── CheckError        `recsys check` found a FAIL (exit 1; all others but LimitError exit 2)
 """
 
 import difflib
@@ -53,6 +54,12 @@ class ArtefactError(RecsysError):
 
 class PublishError(RecsysError):
     """A night is not published; what was served before still is."""
+
+
+class LimitError(PublishError):
+    """A night went beyond a limit that the config sets."""
+
+    exit_code = 1
 
 
 class BusyError(RecsysError):

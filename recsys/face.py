@@ -36,10 +36,10 @@ def rank(
 
     `as_of` None: the midnight after the last event; without a zone it is UTC. Raises RecsysError as the command would print it.
     """
-    from recsys.pipeline import nightly
+    from recsys.pipeline import ranking
 
     with job(Path(config_path)) as one:
-        return nightly.rank(one, run_id, _utc(as_of), Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
+        return ranking.rank(one, run_id, _utc(as_of), Path(users) if users else None, k, Path(out) if out else None, allow_future_model)
 
 
 def suggest(

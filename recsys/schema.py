@@ -145,6 +145,18 @@ RECOMMENDATIONS = Table(
     ),
 )
 
+MONITORING = Table(
+    "monitoring",
+    (
+        Column("night_id", pl.String, "the night that was measured, published or refused"),
+        Column("as_of", TIME, "the moment whose knowledge it used"),
+        Column("measure", pl.String, "what was measured; docs/nights.md says how"),
+        Column("key", pl.String, "of which feature, event type or surge; empty where of the whole night"),
+        Column("value", pl.Float64, "the figure"),
+        Column("status", pl.String, "PASS, WARN or FAIL, by the limits of [monitor]"),
+    ),
+)
+
 
 def check(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """Return `frame` if it has the table's columns with their dtypes and no forbidden null.

@@ -1,4 +1,4 @@
-"""Killed at any moment, train and rank leave served what was good; started again, they end with what they had made undisturbed."""
+"""Killed at any moment, train, rank and nightly leave served what was good; started again, they end with what they had made undisturbed."""
 
 import os
 import random
@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import polars as pl
 from worlds import checkerboard, write_world
 
 from recsys.artefacts import Home, Run
 from recsys.atomic import pointed
 
-N_KILLS = 25
-"""Of each command."""
+N_KILLS = {"train": 25, "rank": 25, "nightly": 6}
+"""Of each command; nightly is the other two, and what is between them."""
 
 SHORT = {
     "text": {"warm_steps": 20, "steps": 4, "check_steps": 2, "blend_steps": 20, "refresh_steps": 2},
@@ -32,7 +33,7 @@ NURSERY = """
 import os, pathlib, sys
 import torch
 from recsys import face
-from recsys.pipeline import nightly, training
+from recsys.pipeline import nightly, ranking, training
 torch.set_num_threads(1)
 for line in sys.stdin:
     command, config = line.split(maxsplit=1)
@@ -40,7 +41,12 @@ for line in sys.stdin:
     if not child:
         with face.job(pathlib.Path(config.strip())) as job:
             print(os.getpid(), flush=True)
-            training.train(job) if command == "train" else nightly.rank(job, None, None, None, None, None, False)
+            if command == "train":
+                training.train(job)
+            elif command == "rank":
+                ranking.rank(job, None, None, None, None, None, False)
+            else:
+                assert nightly.nightly(job).exit_code == 0
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -83,11 +89,11 @@ def undisturbed(nursery: Nursery, command: str, config: Path) -> float:
 
 
 def kill_often(command: str, config: Path, seconds: float, seed: int) -> int:
-    """Kill it at N_KILLS random moments, then let it end; how often it was done before it was to be killed."""
+    """Kill it at so many random moments, then let it end; how often it was done before it was to be killed."""
     home, draw = Home(config.parent / "runs"), random.Random(seed)
     killed = done = 0
     with Nursery() as nursery:
-        while killed < N_KILLS:
+        while killed < N_KILLS[command]:
             before = good(command, home)
             code = nursery.run(command, config, draw.uniform(0, seconds))
             assert code in (0, -signal.SIGKILL)
@@ -107,6 +113,22 @@ def good(command: str, home: Home) -> Run | None:
     found = home.load() if command == "train" else home.night()
     found.verify()
     return found
+
+
+def test_a_nightly_job_killed_at_any_moment_ends_with_what_it_makes_undisturbed(tmp_path: Path) -> None:
+    world = checkerboard()
+    places = {name: write_world(tmp_path / name, world.items, world.events, SHORT) for name in ("calm", "killed")}
+    with Nursery() as nursery:
+        seconds = undisturbed(nursery, "nightly", places["calm"])
+    kill_often("nightly", places["killed"], seconds, 11)
+    calm, killed = (Home(config.parent / "runs") for config in places.values())
+    lists = [pl.read_parquet(home.night().path / "recommendations").drop("run_id") for home in (calm, killed)]
+    assert lists[0].equals(lists[1])
+    kept = [{name: d for name, d in home.night().manifest["digests"].items() if name.startswith("monitor/")} for home in (calm, killed)]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 4
+    readings = [home.readings().filter(pl.col("night_id") == home.night().run_id).drop("night_id") for home in (calm, killed)]
+    assert readings[0].equals(readings[1])
 
 
 def content(made: Run) -> dict[str, str]:

@@ -89,7 +89,7 @@ def test_small_chunks_give_the_same_lists(checkerboard, tmp_path) -> None:
     path = checkerboard[0]
     whole = lists_of(face.rank(path, out=tmp_path / "whole"))
     with face.job(path) as job:
-        from recsys.pipeline.nightly import rank
+        from recsys.pipeline.ranking import rank
 
         job.config = job.config.model_copy(update={"rank": job.config.rank.model_copy(update={"chunk_users": 7})})
         parts = lists_of(rank(job, None, None, None, None, tmp_path / "parts", False))
@@ -184,7 +184,7 @@ def test_a_catalogue_without_a_text_is_ranked_by_behaviour_alone(tmp_path) -> No
 def test_task_new_never_lists_what_the_user_had(checkerboard, tmp_path) -> None:
     path, world, _ = checkerboard
     with face.job(path) as job:
-        from recsys.pipeline.nightly import rank
+        from recsys.pipeline.ranking import rank
 
         job.config = job.config.model_copy(update={"project": job.config.project.model_copy(update={"task": "new"})})
         lists = lists_of(rank(job, None, None, None, None, tmp_path, False))

@@ -16,7 +16,7 @@ from recsys import config_file, face, report, rules
 from recsys.artefacts import Home, Run
 from recsys.cli import main
 from recsys.errors import ConfigError, PublishError, RecsysError, SourceError
-from recsys.pipeline import nightly, training
+from recsys.pipeline import ranking, training
 
 K = 5
 TRAINED = {
@@ -69,7 +69,7 @@ def night_under(shop: Shop, given: dict[str, Any], out: Path | None, k: int = K,
         changed = job.config.model_dump() | {"rules": given}
         changed["project"]["task"] = task
         job.config = config_file.parse(changed, "test")
-        return nightly.rank(job, None, None, None, k, out, False)
+        return ranking.rank(job, None, None, None, k, out, False)
 
 
 def ranked(shop: Shop, given: dict[str, Any], out: Path, k: int = K, task: str = "all") -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -17,7 +17,7 @@ from recsys.blocks import Catalogue
 from recsys.config import TEMPLATE
 from recsys.config_file import parse
 from recsys.errors import ConfigError
-from recsys.pipeline.nightly import config_of
+from recsys.pipeline.ranking import config_of
 from recsys.pipeline.texts import read_texts
 from recsys.schema import ITEM_TEXTS, ITEMS, check
 from recsys.text import Encoder, encoder_texts, item_texts, write_tiny_bert

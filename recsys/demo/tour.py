@@ -11,7 +11,7 @@ from recsys.demo.oracle import oracle_share
 from recsys.demo.shop import write_shop
 from recsys.errors import ModelError
 from recsys.pipeline.job import Display, Job, utc_now
-from recsys.pipeline.nightly import rank
+from recsys.pipeline.ranking import rank
 from recsys.pipeline.training import train
 
 BOOTSTRAP = 1000

@@ -17,7 +17,7 @@ from recsys.artefacts import Home, Run, VectorCache
 from recsys.errors import ConfigError, DataError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job, Silent, utc_now
-from recsys.pipeline.nightly import make_ready, ruling_of
+from recsys.pipeline.ranking import make_ready, ruling_of
 from recsys.schema import RECOMMENDATIONS
 
 MOST = 10_000

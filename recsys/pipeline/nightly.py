@@ -1,141 +1,189 @@
-"""`recsys rank`: tonight's list of every user, chunk by chunk through the function that made the training rows, published whole."""
+"""`recsys nightly`, read aloud: check, train when it is due, rank, measure, publish; and what is told of it, whatever happens."""
 
+import logging
+import os
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
-from recsys import config, config_file, ranker, rules, timeline
-from recsys.artefacts import Run
-from recsys.blocks import Catalogue
-from recsys.errors import FutureError, SourceError
+from recsys import config_file, timeline
+from recsys.artefacts import Home, Run
+from recsys.atomic import Draft
+from recsys.config import Config
+from recsys.errors import ArtefactError, ConfigError, FutureError, LimitError, RecsysError
+from recsys.ingest import CheckResult
 from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
-from recsys.pipeline.job import Job
-from recsys.pipeline.ruling import Ruling
-from recsys.pipeline.sinks import sinks_of
-from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
-from recsys.pipeline.texts import load_texts
-from recsys.publish import Promise
-from recsys.publish import publish as publish_night
-from recsys.text import InterestModel
+from recsys.pipeline.checking import check
+from recsys.pipeline.gauges import write_gauges
+from recsys.pipeline.job import Clock, Job
+from recsys.pipeline.measuring import Measured, measured
+from recsys.pipeline.ranking import config_of, publish, request_of
+from recsys.pipeline.training import trained
+from recsys.pipeline.watching import Watch
+
+log = logging.getLogger(__name__)
+
+Outcome = Literal["published", "unchanged", "refused", "failed"]
+
+LEARNED_FROM = ("time", "text", "candidates", "ranker")
+"""Sections of the config that a run keeps as it was made: a change of them takes effect with the next run."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A run with everything fitted that it needs to rank as of one moment: only the users are missing."""
+@dataclass
+class Told:
+    """What happened in one night.
 
-    run_id: str
-    model: ranker.Ranker
-    known: Snapshot
-    events: pl.LazyFrame
+    outcome: `published` (new lists are served), `unchanged` (tonight's were served already), `refused` (a FAIL of the checks, or a limit
+    of [monitor]) or `failed`; after the last two, what was served before still is. due: why a run was trained, None where it was not due.
+    night: the one that is served in the end. seconds: by step; rank_seconds: by stage of the ranking. failures: step and message.
+    """
 
-    def lists(self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling) -> Iterator[pl.DataFrame]:
-        """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
-        done = 0
-        for rows in chunks(self.known, self.events, user_ids, job.clock):
-            part = rows.block.history.user_ids
-            scores = self.model.score(rows.frame, rows.told)
-            scored = rules.Scored(part, rows.pool.user, self.known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
-            yield rules.recommend(
-                scored, rows.frame, self.known.as_of, self.run_id, k, job.config.project.task, ruling.placed(rows, scores)
-            )
-            done += len(part)
-            job.display.progress("ranking users", done, len(user_ids))
+    project: str
+    began: datetime
+    outcome: Outcome = "failed"
+    checks: list[CheckResult] = field(default_factory=list)
+    as_of: datetime | None = None
+    due: str | None = None
+    trained: Run | None = None
+    run: Run | None = None
+    night: Run | None = None
+    measured: Measured | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    rank_seconds: dict[str, float] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def exit_code(self) -> int:
+        """0: tonight's lists are served, and nothing failed; 1: refused; 2: something failed."""
+        return 2 if self.failures else 1 if self.outcome == "refused" else 0
 
-def make_ready(job: Job, run: Run, items: pl.DataFrame, events: pl.LazyFrame, as_of: datetime) -> Ready:
-    """Fit everything that is fitted as of a moment. `items`, `events`: the tables of `tables.read`."""
-    catalogue = Catalogue.of(items)
-    side = load_texts(job, InterestModel.load(run.file("text/tower.json").parent, job.config.text), catalogue)
-    categories = run.record("categories")["categories"]
-    known = snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
-    return Ready(run.run_id, ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"]), known, events)
-
-
-def rank(
-    job: Job, run_id: str | None, as_of: datetime | None, users: Path | None, k: int | None, out: Path | None, allow_future_model: bool
-) -> Path:
-    """Rank and publish; returns the published folder. `as_of` None: the midnight after the last event."""
-    with alone(job.home.folder, "recsys rank"):
-        run = job.home.load(run_id)
-        job.config = config_of(job, run)
-        tables = tables_of.tables(job)
-        moment = as_of or timeline.span(tables.scan("events"))[1]
-        knows_the_future = _refuse_future(run, moment, allow_future_model)
-        return publish(job, run, tables, moment, _read_users(users) if users else None, k or job.config.rank.k, out, knows_the_future)
-
-
-def publish(
-    job: Job, run: Run, tables: Run, as_of: datetime, users: pl.Series | None, k: int, out: Path | None, knows_the_future: bool
-) -> Path:
-    """Rank the users (None: everybody with a history) from ingested tables and publish; returns the published folder."""
-    sinks = () if out else sinks_of(job.config.publish)
-    items, events = tables_of.read(tables)
-    ready = make_ready(job, run, items, events, as_of)
-    user_ids = tables_of.users_before(events, as_of) if users is None else users
-    manifest = {
-        "run_id": run.run_id,
-        "as_of": as_of.isoformat(),
-        "config_hash": job.config.digest(),
-        "tables": tables.run_id,
-        "k": k,
-        "task": job.config.project.task,
-        "model_knows_the_future": knows_the_future,
-    }
-    offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
-    ruling = ruling_of(job, ready, tables_of.users(tables), k)
-    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard)
-    lists = _told(job, ready.lists(job, user_ids, k, ruling), ruling)
-    keep = 0 if out else job.config.publish.keep_nights
-    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, ruling.record)
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Take the time of a step, and take down what fails in it: the job goes on to what can still be done."""
+        begun = time.perf_counter()
+        try:
+            yield
+        except LimitError:
+            self.outcome = "refused"
+        except Exception as error:
+            is_ours = isinstance(error, RecsysError)
+            log.log(logging.DEBUG if is_ours else logging.ERROR, "%s failed", name, exc_info=True)
+            self.failures.append((name, str(error) if is_ours else f"{type(error).__name__}: {error}"))
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
 
-def _told(job: Job, lists: Iterator[pl.DataFrame], ruling: Ruling) -> Iterator[pl.DataFrame]:
-    """The lists, and at their end what the rules did to them. Raises PublishError where they left nobody anything."""
-    yield from lists
-    for line in ruling.said():
-        job.display.say(line)
+def nightly(job: Job) -> Told:
+    """The whole job, alone in the project's folder. What fails is told, not raised, but for what keeps it from beginning.
 
-
-def ruling_of(job: Job, ready: Ready, users: pl.LazyFrame | None, k: int) -> Ruling:
-    """The config's rules over the users table (None: there is none); what a rule cannot do is said."""
-    ruling = Ruling.of(job.config, ready.known, ready.events, users, k)
-    for note in ruling.notes:
-        job.display.say(f"note: {note}")
-    return ruling
-
-
-def config_of(job: Job, run: Run) -> config.Config:
-    """How the run was made, with where the tables are and what to list from the file of tonight."""
-    made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
-    tonight = job.config
-    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "users", "check", "rank", "rules", "publish")}
-    both = made.model_copy(update=now)
-    return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
-
-
-def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:
-    knows_until = datetime.fromisoformat(run.manifest["knows_until"])
-    if as_of >= knows_until:
-        return False
-    if not allowed:
-        raise FutureError(
-            f"run {run.run_id} has learned from events up to {knows_until:%Y-%m-%d %H:%M}, --as-of {as_of:%Y-%m-%d %H:%M} is before that: "
-            "its lists would know the future. Name an older run with --run, or pass --allow-future-model (the manifest will say so)."
+    Raises BusyError, ArtefactError (the folder cannot be written) and ConfigError (several workers).
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and recsys nightly is one program. Train with several workers by "
+            "`accelerate launch -m recsys.cli train`; the nightly job then finds that run."
         )
-    return True
+    with alone(job.home.folder, "recsys nightly"):
+        told, file = Told(job.config.project.name, job.now), job.config.monitor.prometheus_file
+        job.home.sweep()
+        _go(job, told)
+        with suppress(ArtefactError):
+            told.night = job.home.night()
+        if file:
+            with told.step("prometheus"):
+                write_gauges(job.base / file, told)
+    return told
 
 
-def _read_users(path: Path) -> pl.Series:
-    """One user_id a line. Raises SourceError when there is no such file, or nobody in it."""
+def _go(job: Job, told: Told) -> None:
+    with told.step("check"):
+        told.checks = check(job)
+    if told.failures:
+        return
+    if any(result.status == "FAIL" for result in told.checks):
+        told.outcome = "refused"
+        return
+    with told.step("train"):
+        told.due = _due(job)
+        if told.due:
+            job.display.say(f"training: {told.due}")
+            told.trained = trained(job)
+    if told.failures and job.home.current() is None:
+        return
+    with told.step("rank"):
+        _rank(job, told)
+    if told.measured and told.outcome != "failed":
+        with told.step("monitoring"):
+            job.home.add_readings(told.measured.table())
+
+
+def _due(job: Job) -> str | None:
+    """Why a new run is needed, in words; None where the current one will do."""
+    run_id = job.home.current()
+    if run_id is None:
+        return "there is no run yet"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"--users {path}: cannot be read ({error}). Give a text file with one user_id a line.") from None
-    users = pl.Series("user_id", [line.strip() for line in lines if line.strip()], dtype=pl.String).unique().sort()
-    if not len(users):
-        raise SourceError(f"--users {path}: holds no user. Give a text file with one user_id a line.")
-    return users
+        run = job.home.load()
+        made = config_file.parse(run.record("config"), f"config of run {run_id}")
+    except RecsysError as error:
+        return f"the current run cannot be used: {error}"
+    if changed := _changed(made, job.config):
+        return f"{', '.join(changed)} of the config changed since run {run_id}"
+    days = (timeline.span(tables_of.tables(job).scan("events"))[1] - datetime.fromisoformat(run.manifest["as_of"])).days
+    if days >= job.config.nightly.train_every_days:
+        return f"run {run_id} is {days} days of events old, nightly.train_every_days is {job.config.nightly.train_every_days}"
+    return None
+
+
+def _changed(made: Config, asked: Config) -> list[str]:
+    """What of the config a run would have to be trained again for."""
+    sections = [f"[{name}]" for name in LEARNED_FROM if getattr(made, name) != getattr(asked, name)]
+    worth = [{name: kind.model_dump(exclude={"names"}) for name, kind in one.events.types.items()} for one in (made, asked)]
+    return sections + ["[events.types]"] * (worth[0] != worth[1])
+
+
+def _rank(job: Job, told: Told) -> None:
+    """Rank with the current run, unless tonight's lists are served already."""
+    run = told.run = job.home.load()
+    job.config, job.clock = config_of(job, run), Clock({})
+    tables = tables_of.tables(job)
+    told.as_of = timeline.span(tables.scan("events"))[1]
+    request = _request(job, run, tables, told.as_of)
+    if published := _published(job.home, request):
+        told.outcome, told.measured = "unchanged", Measured.of(published)
+        return
+
+    def examine(night: Draft, watch: Watch, events: pl.LazyFrame) -> None:
+        with job.clock.stage("monitor"):
+            told.measured = measured(job.home, night, watch, events)
+            told.measured.keep(night)
+        told.measured.refuse_failed()
+
+    publish(job, run, tables, request, examine=examine)
+    told.outcome, told.rank_seconds = "published", job.clock.seconds
+
+
+def _request(job: Job, run: Run, tables: Run, as_of: datetime) -> dict[str, Any]:
+    try:
+        return request_of(job, run, tables, as_of, job.config.rank.k)
+    except FutureError:
+        raise FutureError(
+            f"the tables of tonight end at {as_of:%Y-%m-%d %H:%M}, and run {run.run_id} has learned up to "
+            f"{run.manifest['knows_until'][:16].replace('T', ' ')}: its lists would know the future. Is a file missing? Bring it back, "
+            "or train on what there is with `recsys train`."
+        ) from None
+
+
+def _published(home: Home, request: dict[str, Any]) -> Run | None:
+    """The served night, where it is what is asked for."""
+    with suppress(ArtefactError):
+        served = home.night()
+        if all(served.manifest.get(name) == value for name, value in request.items()):
+            return served
+    return None

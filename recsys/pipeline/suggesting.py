@@ -11,7 +11,7 @@ from recsys.blocks import Bools, Catalogue
 from recsys.errors import ConfigError, FutureError, TableError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
-from recsys.pipeline.nightly import config_of
+from recsys.pipeline.ranking import config_of
 from recsys.pipeline.snapshot import TextSide
 from recsys.pipeline.texts import load_texts
 from recsys.text import InterestModel

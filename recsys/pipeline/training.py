@@ -79,10 +79,11 @@ def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
         _lend_a_hand(job)
         sys.exit()
     with alone(job.home.folder, "recsys train"):
-        return _trained(job, examine)
+        return trained(job, examine)
 
 
-def _trained(job: Job, examine: Examine) -> Run:
+def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
+    """`train` of one worker for whom the project's folder is already held (`recsys.lock`)."""
     job.home.sweep()
     world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())

@@ -18,6 +18,9 @@ from recsys.schema import RECOMMENDATIONS, check
 
 log = logging.getLogger(__name__)
 
+Look = Callable[[Draft], None]
+"""Looks at a night that is written and read back, before it has its name: may add files to it, and may refuse it by raising."""
+
 
 def publish(
     lists: Iterator[pl.DataFrame],
@@ -26,20 +29,20 @@ def publish(
     promise: Promise,
     sinks: Sequence[Sink] = (),
     keep: int = 0,
-    more: Callable[[], dict[str, Any]] = dict,
+    look: Look = lambda _: None,
 ) -> Path:
     """Publish chunks of RECOMMENDATIONS, all rows of a user in one chunk, holding one in memory at a time; returns the night's folder.
 
     It is `<folder>/<night id>/recommendations/part-00000.parquet ...` and `manifest.json`; `<folder>/current` names the night that is
     served. A night published twice gets a second folder (`...-2`): a reader of the first one keeps it. `manifest` has at least
     `as_of` (ISO) and `run_id`; added are `n_users`, `n_rows`, the digests, and `seconds`: those given plus those spent here, drawing
-    from `lists` included. `keep`: nights kept, the served one included (0: all of them). more: asked for entries of the manifest when
-    all lists are drawn.
+    from `lists` included. `keep`: nights kept, the served one included (0: all of them). `look` is given the night before any sink is.
 
     Raises PublishError on lists that break their promise, on no list at all and on a sink that fails, ArtefactError on a disk error,
-    TableError on a chunk that is not of the schema. What was served before is then still served, by every sink that did not switch.
+    TableError on a chunk that is not of the schema, and what `look` raises. What was served before is then still served, by every sink
+    that did not switch.
     """
-    night = _written(lists, manifest, folder, promise, more)
+    night = _written(lists, manifest, folder, promise, look)
     try:
         for sink in sinks:
             sink.stage(night)
@@ -52,9 +55,7 @@ def publish(
     return night.path
 
 
-def _written(
-    lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Path, promise: Promise, more: Callable[[], dict[str, Any]]
-) -> Night:
+def _written(lists: Iterator[pl.DataFrame], manifest: dict[str, Any], folder: Path, promise: Promise, look: Look) -> Night:
     begun = time.perf_counter()
     final = _place(folder, manifest)
     with draft(final, manifest) as night:
@@ -62,8 +63,9 @@ def _written(
         n_users, n_rows = read_back(Night(night.path, {}), promise)
         if n_rows != n_written:
             raise PublishError(f"{final}: {n_written} rows were written and {n_rows} read back. {REFUSED} Check the disk.")
+        look(night)
         seconds = round(manifest.get("seconds", 0.0) + time.perf_counter() - begun, 3)
-        night.manifest |= {"n_users": n_users, "n_rows": n_rows, "seconds": seconds, **more()}
+        night.manifest |= {"n_users": n_users, "n_rows": n_rows, "seconds": seconds}
     return Night(final, night.manifest)
 
 

@@ -8,6 +8,7 @@ from recsys.report.frames import (
     differences_frame,
     has_ablation,
     importance_frame,
+    monitoring_frame,
     paired_frame,
     recall_frame,
     seconds_frame,
@@ -19,6 +20,7 @@ from recsys.report.frames import (
     windows_frame,
 )
 from recsys.report.models import models_object, models_text
+from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.people import history_of, nights, tonight_of, user_ids
 from recsys.report.ruled import ruled_night, ruled_text, rules_text
 from recsys.report.show import shown_user, user_text
@@ -42,6 +44,9 @@ __all__ = [
     "importance_frame",
     "models_object",
     "models_text",
+    "monitoring_frame",
+    "nightly_object",
+    "nightly_text",
     "nights",
     "notes",
     "object_of",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from recsys.artefacts import Run
+from recsys.artefacts import Home, Run
 from recsys.report import ablation, rows
 
 if TYPE_CHECKING:
@@ -101,6 +101,14 @@ def sliced_frame(run: Run, task: str, pair: str) -> "pd.DataFrame":
     """slice, value, n and the columns of `differences_frame`: one pair within every value of every slice."""
     found = [row for row in ablation.sliced(run.record("report"), task) if row["pair"] == pair]
     return _frame(found, text=("slice", "value", "pair", "word"))
+
+
+def monitoring_frame(home: Home) -> "pd.DataFrame":
+    """night_id, as_of, measure, key, value, status: what was measured of every night, in the order of the nights; no row before the first.
+
+    Raises ArtefactError where the table cannot be read.
+    """
+    return _pandas(home.readings())
 
 
 def _frame(found: list[dict[str, Any]], text: tuple[str, ...]) -> "pd.DataFrame":
