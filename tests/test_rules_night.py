@@ -346,8 +346,11 @@ def test_the_command_shows_what_the_rules_did_and_cost(shop: Shop) -> None:
     served(shop)
     code, out, _ = cli("rules", "--config", str(shop.path))
     assert code == 0
-    for name in ("caps.brand", "pins.spring", "all together", "no rules"):
-        assert name in out
+    tables = [[line.split("  ")[1] for line in part.split("\n")[3:] if line.startswith("  ")] for part in out.split("\n\n")[1:]]
+    names = ["bought_days", "eligible.age", "caps.brand", "boosts.ours", "pins.spring", "mmr_lambda", "all together"]
+    assert tables[0][: len(names)] == names
+    assert tables[1][: len(names) + 1] == ["no rules", *names]
+    assert max(map(len, out.split("\n"))) <= 110
     found = json.loads(cli("rules", "--config", str(shop.path), "--format", "json")[1])
     assert found["unpriced"] == []
     assert found["tonight"]["n_users"] == 40
