@@ -305,3 +305,19 @@ def test_a_condition_of_another_type_is_refused_before_anybody_is_asked() -> Non
     asked = Rules(eligible={"brand": "item.brand > 3"})
     with pytest.raises(SourceError, match=r"rules.eligible.brand: `item.brand > 3` cannot be computed: cannot compare string"):
         Book.of(asked, frame, pl.DataFrame(), np.ones(1, bool), None)
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [(["y", None, "x", "y"], [1, -1, 0, 1]), ([True, False, None, True], [1, 0, -1, 1]), ([1.5, 1.5, None, 2.0], [0, 0, -1, 1])],
+)
+def test_any_column_of_single_values_can_be_capped(values: list[Any], codes: list[int]) -> None:
+    frame = pl.DataFrame({"item_id": ["a", "b", "c", "d"], "kind": values})
+    book = Book.of(Rules(caps={"kind": 1}), frame, pl.DataFrame(), np.ones(4, bool), None)
+    assert book.code("kind").tolist() == codes
+
+
+def test_a_cap_of_a_column_of_lists_is_refused() -> None:
+    frame = pl.DataFrame({"item_id": ["a"], "tags": [["x", "y"]]})
+    with pytest.raises(SourceError, match=r"rules.caps.tags: is List\(String\), and a cap counts single values"):
+        Book.of(Rules(caps={"tags": 1}), frame, pl.DataFrame(), np.ones(1, bool), None)

@@ -1,6 +1,7 @@
 """Rules over whole nights: what is listed, counted and priced, and what refuses a night while last night stays served."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +17,7 @@ from recsys import config_file, face, report, rules
 from recsys.artefacts import Home, Run
 from recsys.cli import main
 from recsys.errors import ConfigError, PublishError, RecsysError, SourceError
-from recsys.pipeline import ranking, training
+from recsys.pipeline import checking, ranking, training
 
 K = 5
 TRAINED = {
@@ -328,7 +329,8 @@ def test_the_run_knows_what_each_rule_costs(shop: Shop) -> None:
     plain = priced["lists"][0]
     assert plain["difference"] is None
     judged = shop.run.record("report")["tasks"]["all"]["systems"]["ranker"]
-    assert (plain["ndcg"], plain["coverage"]) == (judged["ndcg@10"], judged["coverage@10"])
+    assert plain["ndcg"] == pytest.approx(judged["ndcg@10"], abs=1e-12)
+    assert plain["coverage"] == judged["coverage@10"]
     for one in priced["lists"][1:]:
         assert one["difference"]["difference"] == pytest.approx(one["ndcg"]["value"] - plain["ndcg"]["value"], abs=1e-12)
     assert plain["revenue"] > 0
@@ -344,8 +346,11 @@ def test_the_command_shows_what_the_rules_did_and_cost(shop: Shop) -> None:
     served(shop)
     code, out, _ = cli("rules", "--config", str(shop.path))
     assert code == 0
-    for name in ("caps.brand", "pins.spring", "all together", "no rules"):
-        assert name in out
+    tables = [[line.split("  ")[1] for line in part.split("\n")[3:] if line.startswith("  ")] for part in out.split("\n\n")[1:]]
+    names = ["bought_days", "eligible.age", "caps.brand", "boosts.ours", "pins.spring", "mmr_lambda", "all together"]
+    assert tables[0][: len(names)] == names
+    assert tables[1][: len(names) + 1] == ["no rules", *names]
+    assert max(map(len, out.split("\n"))) <= 110
     found = json.loads(cli("rules", "--config", str(shop.path), "--format", "json")[1])
     assert found["unpriced"] == []
     assert found["tonight"]["n_users"] == 40
@@ -362,6 +367,29 @@ def test_a_night_without_rules_says_so(shop: Shop) -> None:
     night = night_under(shop, {}, None)
     with pytest.raises(RecsysError, match="was made without rules"):
         report.ruled_night(Home(shop.path.parent / "runs"), night.name)
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "told"),
+    [
+        (TRAINED, "PASS", "6 rules fit the columns of items and users"),
+        (
+            {"pins": {"spring": {"rank": 1, "item": "i999"}}},
+            "WARN",
+            "rules.pins.spring: item 'i999' is not among the items: it is not placed",
+        ),
+        ({"eligible": {"none": "item.stock > 99"}}, "WARN", "rules.eligible.none: no item meets it"),
+        ({"caps": {"description": 1}, "eligible": {"cheap": "item.price < 1000"}}, "PASS", "2 rules fit"),
+        ({"eligible": {"age": "item.stock < user.country"}}, "FAIL", "rules.eligible.age: `item.stock < user.country` cannot be computed"),
+        ({"eligible": {"age": "CAST(user.country AS INT) > item.stock"}}, "FAIL", "rules.eligible.age: .* conversion from `str` to `i32`"),
+    ],
+)
+def test_check_reads_every_rule_on_every_item_and_user(shop: Shop, given: dict[str, Any], status: str, told: str) -> None:
+    with face.job(shop.path) as job:
+        job.config = config_file.parse(job.config.model_dump() | {"rules": given}, "test")
+        found = {result.name: result for result in checking.check(job)}["rules"]
+    assert found.status == status
+    assert re.search(told, found.message)
 
 
 def test_a_condition_that_fits_no_column_is_found_before_anything_is_trained(shop: Shop) -> None:

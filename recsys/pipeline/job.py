@@ -52,7 +52,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """One line to stderr."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Silent(Display):

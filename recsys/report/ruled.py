@@ -30,7 +30,7 @@ def ruled_night(home: Home, night_id: str | None) -> dict[str, Any]:
     return {
         "night_id": night.run_id,
         **said,
-        "tonight": tonight,
+        "tonight": tonight | {"by_rule": {name: tonight["by_rule"][name] for name in now}},
         "prices": prices,
         "unpriced": [name for name, one in now.items() if prices is None or trained.get(name) != one],
     }

@@ -33,13 +33,16 @@ class Book:
 
     @classmethod
     def of(cls, rules: Rules, items: pl.DataFrame, users: pl.DataFrame, eligible: Bools, vectors: Floats | None) -> "Book":
-        """users: the columns that conditions may name, of no user. Raises SourceError where a condition does not fit the columns' types."""
+        """users: the columns that conditions may name, of no user. Raises SourceError where a rule does not fit its columns' types."""
         known = {"item": items.columns, "user": users.columns}
         read = {place: condition(text, known) for place, text in rules.conditions.items()}
         made = cls(rules, items, eligible, vectors, read)
         nobody = np.empty(0, np.int32)
         for place in read:
             made.holds(place, users, nobody, nobody)
+        for column in rules.caps:
+            if items[column].dtype.is_nested():
+                raise SourceError(f"rules.caps.{column}: is {items[column].dtype}, and a cap counts single values. Cap another column.")
         return made
 
     def holds(self, place: str, users: pl.DataFrame, user: Places, item: Places) -> Bools:
@@ -71,8 +74,8 @@ class Book:
     def code(self, column: str) -> Index:
         """(n_items,) int32: one number a value of a column, -1 where there is none."""
         if column not in self._codes:
-            ranked = self.items[column].rank("dense")
-            self._codes[column] = (ranked.fill_null(0).to_numpy().astype(np.int32) - 1).astype(np.int32)
+            ranked = self.items[column].cast(pl.String).rank("dense").fill_null(0)
+            self._codes[column] = ranked.to_numpy().astype(np.int32) - np.int32(1)
         return self._codes[column]
 
     @cached_property

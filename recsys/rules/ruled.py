@@ -1,6 +1,6 @@
 """The candidates of a block of users under the rules: what each rule says of each, and the lists under any of them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,9 +65,16 @@ class Ruled:
         for extra, item in enumerate(pinned, start=width):
             self.item[:, extra] = np.where((self.item[:, :width] == item).any(axis=1), -1, item)
         self._cells = np.nonzero(self.item >= 0)
+        self._held: dict[str, Bools] = {}
+        self._listed: dict[tuple[tuple[str, ...], int], tuple[Index, dict[str, Index]]] = {}
 
-    def lists(self, names: Collection[str], k: int) -> tuple[Index, dict[str, Index]]:
+    def lists(self, names: tuple[str, ...], k: int) -> tuple[Index, dict[str, Index]]:
         """The cell of each place (U, k) under the rules of these names, and that of each pin (U,); -1 where there is none."""
+        if (names, k) not in self._listed:
+            self._listed[names, k] = self._lists(names, k)
+        return self._listed[names, k]
+
+    def _lists(self, names: tuple[str, ...], k: int) -> tuple[Index, dict[str, Index]]:
         hard = self._allowed.copy()
         for name in set(names) & self._keeps.keys():
             hard &= self._keeps[name]
@@ -112,11 +119,11 @@ class Ruled:
     @cached_property
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(U,) each: mean and standard deviation of the user's candidates, before any rule; 0 where there is none."""
-        is_candidate = self._allowed & (self.row >= 0)
-        n = np.maximum(is_candidate.sum(axis=1), 1)
-        score = np.where(is_candidate, self.score, 0)
-        mean = score.sum(axis=1) / n
-        return mean, np.sqrt(np.where(is_candidate, (score - mean[:, None]) ** 2, 0).sum(axis=1) / n)
+        user, cell = np.nonzero(self._allowed & (self.row >= 0))
+        score, n_users = self.score[user, cell], len(self.item)
+        n = np.maximum(np.bincount(user, minlength=n_users), 1)
+        mean = np.bincount(user, score, minlength=n_users) / n
+        return mean, np.sqrt(np.bincount(user, (score - mean[user]) ** 2, minlength=n_users) / n)
 
     @cached_property
     def _allowed(self) -> Bools:
@@ -139,7 +146,7 @@ class Ruled:
             kept["bought_days"] = self._spread(since[self._of_cells] > self.book.rest_days[self._of_cells[1]])
         return kept
 
-    def _raised(self, names: Collection[str]) -> NDArray[np.float64]:
+    def _raised(self, names: tuple[str, ...]) -> NDArray[np.float64]:
         """(U, W): what boosts of these names add to the score."""
         raised = np.zeros(self.item.shape)
         for name, boost in self.book.rules.boosts.items():
@@ -147,7 +154,7 @@ class Ruled:
                 raised += boost.by * self._holds(f"boosts.{name}.where")
         return raised * self._moments[1][:, None]
 
-    def _pins(self, names: Collection[str], hard: Bools, worth: Worth, caps: list[Cap], k: int) -> dict[str, Index]:
+    def _pins(self, names: tuple[str, ...], hard: Bools, worth: Worth, caps: list[Cap], k: int) -> dict[str, Index]:
         """(U,) by pin: the cell that it places, -1: none. The lower rank first, of one rank the first of the config."""
         asked = [name for name in self.book.rules.pins if f"pins.{name}" in names]
         rank = {name: self.book.rules.pins[name].rank for name in asked}
@@ -185,10 +192,6 @@ class Ruled:
         if place not in self._held:
             self._held[place] = self._spread(self.book.holds(place, self.asked.users, *self._of_cells))
         return self._held[place]
-
-    @cached_property
-    def _held(self) -> dict[str, Bools]:
-        return {}
 
     def _spread(self, values: Bools) -> Bools:
         """(U, W) of values of the cells that have an item; False elsewhere."""
