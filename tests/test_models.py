@@ -90,6 +90,7 @@ def test_the_model_says_what_it_takes_and_gives_and_how_it_is_asked(model) -> No
     assert {column.name: str(column.type) for column in signature.inputs} == {"user_id": "DataType.string"}
     assert [column.name for column in signature.outputs] == ["user_id", "item_id", "rank", "score", "reason"]
     assert [(one.name, one.default) for one in signature.params] == [("k", worlds.config().rank.k)]
+    assert not set(model.input_example["user_id"]) & set(worlds.checkerboard().events["user_id"])
     assert len(model.predict(model.input_example)) == worlds.config().rank.k
 
 
