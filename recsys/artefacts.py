@@ -129,7 +129,7 @@ class Home:
 
     def night(self, night_id: str | None = None) -> Run:
         """The published night of that id, or the one that is served. Raises ArtefactError as `load` does."""
-        night_id = night_id or pointed(self.nights)
+        night_id = night_id or self.served()
         if night_id is None:
             raise ArtefactError(f"{self.nights}: nothing is published yet. Do it with `recsys rank`.")
         return _open(self.nights, night_id)
@@ -142,18 +142,27 @@ class Home:
         """The run id that the pointer names; None before the first successful training."""
         return pointed(self.runs)
 
+    def served(self) -> str | None:
+        """The night id that is served; None before the first."""
+        return pointed(self.nights)
+
     def run_ids(self) -> list[str]:
         """Ids of the complete runs, oldest first; an incomplete one is named in a warning."""
-        folders = sorted(path.name for path in self.runs.glob("*/") if not path.name.startswith(".")) if self.runs.is_dir() else []
-        return [name for name in folders if self._is_complete(name)]
+        complete, faults = self.found(self.runs)
+        for fault in faults:
+            log.warning("left out: %s", fault)
+        return [run.run_id for run in complete]
 
-    def _is_complete(self, run_id: str) -> bool:
-        try:
-            self.load(run_id)
-        except ArtefactError as error:
-            log.warning("left out: %s", error)
-            return False
-        return True
+    def found(self, folder: Path) -> tuple[list[Run], list[str]]:
+        """The complete artefacts of `runs` or `nights`, by name, and what is wrong with each of the others, one message each."""
+        names = sorted(path.name for path in folder.glob("*/") if not path.name.startswith(".")) if folder.is_dir() else []
+        complete, faults = [], []
+        for name in names:
+            try:
+                complete.append(_open(folder, name))
+            except ArtefactError as error:
+                faults.append(str(error))
+        return complete, faults
 
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
