@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, point, pointed, replacing, sha256, temporary_name
+from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, dumps, point, pointed, replacing, sha256, temporary_name
 from recsys.errors import ArtefactError
 
 __all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 STALE_SECONDS = 86_400.0
 """A draft that nothing was written to for so long belongs to a killed process."""
+
+CHECKS = "checks.json"
 
 AGAIN = "Train again with `recsys train`, or name another run with --run."
 
@@ -164,6 +166,16 @@ class Home:
                 faults.append(str(error))
         return complete, faults
 
+    def checks(self) -> dict[str, Any] | None:
+        """What the last `recsys check` found (`made`, `status`, `checks`); None where there was none. ArtefactError where it is damaged."""
+        path = self.folder / CHECKS
+        return _read_json(path, "Make it again with `recsys check`.") if path.is_file() else None
+
+    def keep_checks(self, found: dict[str, Any]) -> None:
+        """Keep what a `recsys check` found in the place of what was there. Raises ArtefactError on a disk error."""
+        with replacing(self.folder / CHECKS) as temporary:
+            temporary.write_text(dumps(found), encoding="utf-8")
+
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
         places = (self.runs, self.caches, self.snapshots, self.nights)
@@ -212,13 +224,13 @@ def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path}: cannot be read: {error}. {AGAIN}") from error
+        raise ArtefactError(f"{path}: cannot be read: {error}. {advice}") from error
     if not isinstance(content, dict):
-        raise ArtefactError(f"{path}: is no JSON object. {AGAIN}")
+        raise ArtefactError(f"{path}: is no JSON object. {advice}")
     return content
 
 
