@@ -100,7 +100,7 @@ def init(events: str, items: str | None, path: Path) -> None:
 def check(config_path: Path | None, how: str) -> None:
     """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
 
-    The thresholds are in [check] of the config.
+    The thresholds are in [check] of the config. What was found is kept for the dashboard.
 
     \b
     Example:  recsys check --format json | jq '.checks[] | select(.status != "PASS")'
@@ -110,7 +110,9 @@ def check(config_path: Path | None, how: str) -> None:
 
     with open_job(config_path) as job:
         results = run(job)
-    click.echo(json.dumps(report.checks_object(results), indent=2) if how == "json" else report.checks_table(results))
+    found = report.checks_object(results)
+    click.echo(json.dumps(found, indent=2) if how == "json" else report.checks_table(results))
+    job.home.keep_checks(found | {"made": job.now.isoformat()})
     failed = [result.name for result in results if result.status == "FAIL"]
     if failed:
         raise CheckError(f"{len(failed)} checks failed: {', '.join(failed)}. Mend what they name before training.")

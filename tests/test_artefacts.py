@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.artefacts import Draft, Home, VectorCache, draft, new_run_id
+from recsys.artefacts import Draft, Home, draft, new_run_id
+from recsys.caches import VectorCache
 from recsys.errors import ArtefactError
 
 RUN_ID = "20261124-031500-ab12cd"

@@ -13,7 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from recsys import config_file
-from recsys.artefacts import Home, Run, VectorCache
+from recsys.artefacts import Home, Run
+from recsys.caches import VectorCache
 from recsys.errors import ConfigError, DataError
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job, Silent, utc_now

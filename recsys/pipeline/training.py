@@ -221,6 +221,7 @@ def _keep(
         "tables": world.tables.run_id,
         "dataset_digests": world.tables.manifest["digests"],
         "knows_until": production.ledger.folds[-1].end.isoformat(),
+        "encoder_digest": production.sides[-1].model.encoder.digest(),
     }
     with draft(job.home.runs / run_id, manifest) as folder:
         folder.record("config", job.config.model_dump(mode="json"))
