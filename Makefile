@@ -9,8 +9,8 @@ CONFIG ?= demo_shop/recsys.toml
 demo: $(VENV)/.demo
 	$(BIN)/recsys demo
 
-test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+test: $(VENV)/.test lint  # a process a core, each with one thread of arithmetic: the files of tests side by side
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -23,6 +23,7 @@ bench: $(VENV)/.test  # hours; each line is also a command of its own
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.rank_memory
+	$(BIN)/python -m benchmarks.rank_speed
 	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.encoding
 	$(BIN)/python -m benchmarks.postgres_copy

@@ -354,7 +354,7 @@ def ranked(world: World, fits: dict[int, Fit], seconds: float) -> None:
     places = np.zeros(len(users), np.int64)
     targets, first = world.positions.targets(1), 0
     for chunk in _chunks(world, fits[1], 1, users):
-        allowed = np.ones(len(chunk.pool.user), bool) if world.keep_seen else ~chunk.is_seen
+        allowed = np.ones(len(chunk.pool.user), bool) if world.keep_seen else ~chunk.pool.is_seen
         found, item, rank = best(chunk.pool.user, chunk.pool.item, fitted.score(chunk.frame, chunk.told), allowed, max(CUTOFFS))
         user = first + chunk.pool.user[found]
         hit = item == targets[user]
@@ -378,7 +378,7 @@ def _rows(world: World, fit: Fit, depth: int, users: pl.Series) -> Part:
         wanted = np.array([targets[user] for user in chunk.block.history.user_ids])
         user, label = chunk.pool.user, (chunk.pool.item == wanted[chunk.pool.user]).astype(np.int32)
         has_item = np.bincount(user, label, minlength=len(wanted)) > 0
-        kept = has_item[user] & (world.keep_seen | ~chunk.is_seen)
+        kept = has_item[user] & (world.keep_seen | ~chunk.pool.is_seen)
         if depth == 3:
             kept &= (label > 0) | (rng.random(len(label)) < settings().ranker.keep_unchosen)
         matrix = ranker.matrix(chunk.frame.filter(pl.Series(kept)), features.names())

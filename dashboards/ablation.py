@@ -1,8 +1,9 @@
-"""The tab "Did the text pay?" of the verdict: what each state of knowledge about text brings, where, and what it costs."""
+"""The tab "Did the text pay?" of the metrics: what each state of knowledge about text brings, where, and what it costs."""
 
 import streamlit as st
 
 from dashboards import charts
+from dashboards.pieces import literal, table
 from recsys import report
 from recsys.artefacts import Run
 
@@ -20,7 +21,7 @@ DIFFERENCE = dict.fromkeys(("difference", "low", "high"), SIGNED) | {
 def draw(run: Run, task: str) -> None:
     """The tab, for a run trained with `--ablate`."""
     first, *rest = report.answer(run, task)
-    st.subheader(first)
+    st.subheader(literal(first))
     for sentence in rest:
         st.text(sentence)  # a category may hold what markdown would read as markup
     st.subheader("What it knows of text, and what that costs")
@@ -30,6 +31,7 @@ def draw(run: Run, task: str) -> None:
     with left:
         st.subheader("Paired by user")
         st.altair_chart(charts.differences(pairs))
+        st.caption("Green: the first is better; red: worse; grey: undecided, zero lies inside the 95 % interval of the difference.")
     with right:
         st.subheader("Where")
         names = list(pairs["pair"])
@@ -40,23 +42,23 @@ def draw(run: Run, task: str) -> None:
         else:
             st.altair_chart(charts.sliced_differences(where))
     if not where.empty:
-        columns = {"slice": "slice", "value": "value", "n": st.column_config.NumberColumn("users", format="localized")} | DIFFERENCE
-        st.dataframe(where, hide_index=True, column_order=list(columns), column_config=columns)
+        columns = {"value": "value", "slice": "slice", "n": st.column_config.NumberColumn("users", format="localized")} | DIFFERENCE
+        table(where, f"where {pair} {task} {run.run_id}", columns)
         st.caption(report.chance(len(where)))
-    with st.expander("Every pair in figures"):
-        st.dataframe(pairs, hide_index=True, column_config=DIFFERENCE)
+    st.subheader("Every pair in figures")
+    table(pairs, f"pairs {task} {run.run_id}", {"pair": "pair"} | DIFFERENCE)
 
 
 def _variants(run: Run, task: str) -> None:
-    config = {
-        "variant": st.column_config.TextColumn(width=140),
-        "meaning": st.column_config.TextColumn("text", width=380),
+    columns = {
+        "variant": "variant",
         "ndcg": st.column_config.NumberColumn("ndcg@10", format="%.4f"),
         "low": FOUR,
         "high": FOUR,
         "training_minutes": st.column_config.NumberColumn("training, minutes", format="%.2f"),
         "text_minutes": st.column_config.NumberColumn("of it text", format="%.2f"),
         "scoring_seconds": st.column_config.NumberColumn("scoring, seconds", format="%.1f"),
+        "meaning": "text",
     }
-    st.dataframe(report.variants_frame(run, task), hide_index=True, column_order=list(config), column_config=config)
-    st.caption(" ".join(report.notes(run)))
+    table(report.variants_frame(run, task), f"variants {task} {run.run_id}", columns)
+    st.caption(literal(" ".join(report.notes(run))))

@@ -6,6 +6,10 @@ import streamlit as st
 
 RANKER, WITHOUT_TEXT, OTHER, NEUTRAL = "#3b82f6", "#f59e0b", "#14b8a6", "#94a3b8"
 WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "worse": "#e5484d"}
+FEW = alt.Axis(tickCount=6)
+TWO = alt.Legend(orient="bottom", columns=2)
+"""As wide as a phone."""
+
 ROLES = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT, "best other": OTHER}
 
 
@@ -16,48 +20,48 @@ def systems(frame: pd.DataFrame) -> alt.LayerChart:
     colour = alt.Color("system:N", legend=None, scale=alt.Scale(domain=order, range=[ROLES.get(name, NEUTRAL) for name in order]))
     y = alt.Y("system:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
     base = alt.Chart(rows).encode(y=y, tooltip=_figures())
-    bars = base.mark_bar(cornerRadiusEnd=3, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
+    bars = base.mark_bar(cornerRadiusEnd=3, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval", axis=FEW), color=colour)
     return (bars + _whiskers(base)).properties(height=36 * len(rows) + 40)
 
 
 def paired(frame: pd.DataFrame) -> alt.LayerChart:
     """The ranker's difference from each system with its interval, against a line at zero."""
-    return _differences(frame, "against", "ranker is", "difference in ndcg@10, ranker minus the other")
+    return _differences(frame, "against", "ndcg@10, ranker minus the other")
 
 
 def differences(frame: pd.DataFrame) -> alt.LayerChart:
     """The difference within each pair of variants with its interval, against a line at zero."""
-    return _differences(frame, "pair", "the first is", "difference in ndcg@10, 95 % interval")
+    return _differences(frame, "pair", "difference in ndcg@10")
 
 
 def sliced_differences(frame: pd.DataFrame) -> alt.LayerChart:
     """The difference of one pair in each value of every slice with its interval, slice by slice."""
     place = [f"{row.value}  ({row.slice.split('_')[1]}, n {row.n:,})" for row in frame.itertuples()]
-    return _differences(frame.assign(place=place), "place", "the first is", "difference in ndcg@10, 95 % interval")
+    return _differences(frame.assign(place=place), "place", "difference in ndcg@10")
 
 
-def _differences(frame: pd.DataFrame, row: str, legend: str, title: str) -> alt.LayerChart:
+def _differences(frame: pd.DataFrame, row: str, title: str) -> alt.LayerChart:
     rows = frame.dropna(subset="difference")
     scale = alt.Scale(domain=list(WORDS), range=list(WORDS.values()))
-    colour = alt.Color("word:N", title=legend, scale=scale, legend=alt.Legend(orient="bottom"))
+    colour = alt.Color("word:N", title=None, scale=scale, legend=None)
     y = alt.Y(f"{row}:N", sort=list(rows[row]), title=None, axis=alt.Axis(labelLimit=300, labelOverlap=False))
     tooltip = [row, *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "low", "high")), "better", "tied", "worse"]
     base = alt.Chart(rows).encode(y=y, color=colour, tooltip=tooltip)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[4, 4], color=NEUTRAL).encode(x="zero:Q")
-    lines = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    lines = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title, axis=FEW), x2="high:Q")
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x="difference:Q")
-    return (zero + lines + points).properties(height=30 * len(rows) + 120)
+    return (zero + lines + points).properties(height=30 * len(rows) + 60)
 
 
 def slices(frame: pd.DataFrame) -> alt.LayerChart:
     """ndcg@10 of the ranker with and without text and of the best other system, in each value of a slice."""
     rows = frame[frame["role"] != "other"].dropna(subset="ndcg")
     roles = list(ROLES)
-    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())), legend=alt.Legend(orient="bottom"))
+    colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())), legend=TWO)
     offset = alt.YOffset("role:N", sort=roles)
     tooltip = ["value", *_figures()]
     base = alt.Chart(rows).encode(y=alt.Y("value:N", title=None, axis=alt.Axis(labelLimit=260)), yOffset=offset, tooltip=tooltip)
-    bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval"), color=colour)
+    bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval", axis=FEW), color=colour)
     return (bars + _whiskers(base)).properties(height=90 * rows["value"].nunique() + 80)
 
 
@@ -70,7 +74,7 @@ def recall(frame: pd.DataFrame) -> alt.Chart:
     )
     y = alt.Y("source:N", sort=list(frame["source"]), title=None, axis=alt.Axis(labelLimit=220))
     chart = alt.Chart(rows).mark_bar(cornerRadiusEnd=2, opacity=0.9)
-    x = alt.X("of_pairs:Q", title="share of all pairs of user and relevant item", axis=alt.Axis(format="%"))
+    x = alt.X("of_pairs:Q", title="share of all pairs of user and relevant item", axis=alt.Axis(format="%", tickCount=5))
     tooltip = ["source", "share", alt.Tooltip("of_pairs:Q", format=".2%")]
     return chart.encode(x=x, y=y, yOffset=alt.YOffset("share:N", sort=list(names.values())), color=colour, tooltip=tooltip).properties(
         height=44 * len(frame) + 80
@@ -84,9 +88,9 @@ def text_curve(frame: pd.DataFrame) -> alt.Chart:
 
 
 def ranker_curve(frame: pd.DataFrame) -> alt.Chart:
-    """LightGBM's own ndcg@10 on the valid window by trees added, a line a ranker: the one with text goes on from the other's trees."""
+    """LightGBM's own ndcg@10 on held-out windows by trees added, a line a ranker: the one with text goes on from the other's trees."""
     colours = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT}
-    return _curve(frame, "trees", "system", colours, "trees added", "LightGBM's ndcg@10, valid window")
+    return _curve(frame, "trees", "system", colours, "trees added", "LightGBM's ndcg@10")
 
 
 def _curve(frame: pd.DataFrame, x: str, line: str, colours: dict[str, str], x_title: str, y_title: str) -> alt.Chart:
@@ -105,7 +109,7 @@ def importance(frame: pd.DataFrame) -> alt.Chart:
     is_text = frame.assign(kind=frame["feature"].str.startswith("text_").map({True: "text", False: "behaviour and item"}))
     scale = alt.Scale(domain=["text", "behaviour and item"], range=[RANKER, NEUTRAL])
     colour = alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
-    x = alt.X("gain:Q", title="share of the total gain", axis=alt.Axis(format="%"))
+    x = alt.X("gain:Q", title="share of the total gain", axis=alt.Axis(format="%", tickCount=5))
     bars = alt.Chart(is_text).mark_bar(cornerRadiusEnd=2, opacity=0.9)
     return bars.encode(x=x, y=y, color=colour, tooltip=["feature", "meaning", alt.Tooltip("gain:Q", format=".2%")]).properties(
         height=24 * len(frame) + 80
@@ -131,3 +135,37 @@ def _whiskers(base: alt.Chart) -> alt.LayerChart:
     line = base.mark_rule(color=colour, strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
     ends = [base.mark_tick(color=colour, size=8, thickness=1.5).encode(x=f"{end}:Q") for end in ("low", "high")]
     return alt.layer(line, *ends)
+
+
+def volumes(frame: pd.DataFrame) -> alt.Chart:
+    """Events of one type, a bar a day, from zero up."""
+    tooltip = [alt.Tooltip("day:T", format="%A %Y-%m-%d"), alt.Tooltip("n:Q", format=",", title="events")]
+    bars = alt.Chart(frame).mark_bar(color=RANKER)
+    x = alt.X("yearmonthdate(day):T", title=None)
+    return bars.encode(x=x, y=alt.Y("n:Q", title=None, axis=alt.Axis(format="~s", tickCount=3)), tooltip=tooltip).properties(height=130)
+
+
+def runs(frame: pd.DataFrame) -> alt.LayerChart:
+    """ndcg@10 of each run's ranker with its interval, beside it the one without text and the best other system; the latest window last."""
+    names = {"ndcg": "ranker", "without_text": "ranker_no_text", "best_other": "best other"}
+    rows = frame.melt(
+        id_vars=["run_id", "end", "n", "best_other_name", "low", "high"], value_vars=list(names), var_name="role", value_name="value"
+    )
+    rows = rows.replace({"role": names}).dropna(subset="value")
+    order = list(frame["run_id"])
+    x = alt.X("run_id:N", sort=order, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=170))
+    scale = alt.Scale(domain=list(ROLES), range=list(ROLES.values()))
+    colour = alt.Color("role:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
+    figures = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("value", "low", "high")]
+    tooltip = [
+        "run_id",
+        "role",
+        "best_other_name",
+        *figures,
+        alt.Tooltip("n:Q", title="users"),
+        alt.Tooltip("end:N", title="test window until"),
+    ]
+    base = alt.Chart(rows).encode(x=x, color=colour, tooltip=tooltip)
+    y = alt.Y("value:Q", title="ndcg@10 on its own test window", scale=alt.Scale(zero=False))
+    whiskers = base.transform_filter("datum.role == 'ranker'").mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return (whiskers + base.mark_point(filled=True, size=90, opacity=1).encode(y=y)).properties(height=360)

@@ -1,29 +1,19 @@
-"""Which project the dashboard shows, and what it says where something is not there yet."""
+"""Which project the dashboard shows, what of it was read already, and what a page says where something is not there yet."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from recsys import config_file
+from dashboards.pieces import message
+from recsys import config_file, report
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError, ConfigError
-
-STYLE = """<style>
-.block-container {padding-top: 4rem; max-width: 1500px;}
-[data-testid="stAppDeployButton"] {display: none;}
-.list {display: grid; gap: 0;}
-.list .row {display: grid; grid-template-columns: 2.2rem 1fr auto; gap: .25rem .75rem; align-items: center; padding: .45rem .25rem;
-  border-bottom: 1px solid rgba(128, 128, 128, .22);}
-.list .row:last-child {border-bottom: none;}
-.list .rank {font-variant-numeric: tabular-nums; font-weight: 600; text-align: right; color: #3b82f6;}
-.list .title {font-weight: 600; line-height: 1.3; overflow-wrap: anywhere;}
-.list .below {font-size: .84rem; opacity: .72; overflow-wrap: anywhere;}
-.list .price {font-variant-numeric: tabular-nums; font-weight: 600; text-align: right;}
-.list .category {border: 1px solid rgba(128, 128, 128, .45); border-radius: .6rem; padding: 0 .45rem; margin-right: .4rem;}
-</style>"""
+from recsys.report import TextVectors
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ def project() -> Project:
         path = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else config_file.find(Path.cwd())
         settings = config_file.load(path)
     except ConfigError as error:
-        st.error(str(error))
+        st.error(message(error))
         st.stop()
     return Project(settings.project.name, path, Home((path.parent / settings.project.folder).resolve()))
 
@@ -57,18 +47,57 @@ def current_run(home: Home) -> Run | None:
 
 def served_night(home: Home) -> Run | None:
     """The night that is served; None as in `current_run`."""
-    return None if not home.nights.is_dir() else _opened(home.night)
+    return None if home.served() is None else _opened(home.night)
 
 
 def _opened(load: Callable[[], Run]) -> Run | None:
     try:
         return load()
     except ArtefactError as error:
-        st.error(str(error))
+        st.error(message(error))
         return None
 
 
-def nothing_yet(what: str, project: Project, command: str) -> None:
+def nothing_yet(what: str, here: Project, command: str) -> None:
     """Say what is not there yet and which command makes it."""
-    st.info(f"{what} Make it with `recsys {command}`:", icon=":material/info:")
-    st.code(project.command(command), language="bash")
+    st.info(f"{what} Run `recsys {command}`:", icon=":material/info:")
+    st.code(here.command(command), language="bash", wrap_lines=True)
+
+
+def choose_night(here: Project, served: Run | None) -> Run | None:
+    """The night to look at, in the address as `?night=`: the served one, or another complete one. None where there is none."""
+    known = [night.run_id for night in here.home.found(here.home.nights)[0]][::-1]
+    if not known:
+        return None
+    first = known.index(served.run_id) if served and served.run_id in known else 0
+    chosen = st.selectbox("Night", known, index=first, key="night", bind="query-params") if len(known) > 1 else known[0]
+    if served is None or chosen != served.run_id:
+        st.caption("Not the night that is served." if served else "No night is served.")
+    return here.home.night(chosen)
+
+
+# A run or night never changes once it is complete: its manifest, which holds the digests of its files, says which it is.
+KEYS: dict[Any, Callable[[Any], object]] = {
+    Run: lambda run: (str(run.path), json.dumps(run.manifest, sort_keys=True)),
+    Home: lambda home: str(home.folder),
+}
+
+
+def kept(read: Callable[..., Any], words: str | bool = False, entries: int = 4) -> Callable[..., Any]:
+    """The same function, that reads once what it is asked again for. Results are shared by all readers: nobody writes into them."""
+    return st.cache_resource(read, hash_funcs=KEYS, show_spinner=words, max_entries=entries)
+
+
+items_of = kept(report.items_of, "Reading the items ...")
+listed = kept(report.listed, "Counting lists ...")
+active_users = kept(report.active_users)
+volumes_frame = kept(report.volumes_frame, "Counting events ...")
+_text_vectors = kept(report.text_vectors, "Reading the vectors ...", entries=2)
+choices = kept(report.Choices.of, "Reading who liked what ...", entries=2)
+runs_frame = kept(report.runs_frame, "Reading the reports ...")
+
+
+def vectors_of(home: Home, source: Run) -> TextVectors:
+    """The vectors of the items that a run or night stands on, as its run reads them. Raises ArtefactError where there are none."""
+    vectors: TextVectors = _text_vectors(home, home.load(source.manifest["run_id"]), home.tables(source.manifest["tables"]))
+    return vectors

@@ -1,74 +1,85 @@
-"""Users: what somebody did so far, and the list that tonight offers them."""
-
-from html import escape
+"""Users: what somebody did so far, the list that tonight offers them, another night's list beside it; and a list for somebody new."""
 
 import pandas as pd
 import streamlit as st
 
-from dashboards.project import Project, current_run, nothing_yet, project, served_night
+from dashboards import newcomer
+from dashboards.pieces import Row, counted, csv, facts, listing, literal, rank, when
+from dashboards.project import Project, active_users, choose_night, current_run, items_of, nothing_yet, project, served_night
 from recsys import report
 from recsys.artefacts import Run
 
 N_MATCHES = 12
-CATEGORY = "category"
+N_EVENTS = 200  # the latest, which a page shows; the CSV has all
+
+HEIGHT = 1000
+LOOKED_AT = "looked at"
+
+Marks = tuple[tuple[str, str], ...]
 
 
 def page() -> None:
     """The page."""
     here = project()
-    run, night = current_run(here.home), served_night(here.home)
+    run, served = current_run(here.home), served_night(here.home)
     st.title("Users")
-    st.caption(f"Project {here.name}: what somebody did so far, and the list that tonight offers them.")
-    if run is None and night is None:
+    st.caption(f"Project {literal(here.name)}: what somebody did so far, and the list that tonight offers them.")
+    if run is None and served is None:
         nothing_yet("There is no run yet, so there is nothing to show.", here, "train")
         return
-    source = night or run
+    source = served or run
     assert source is not None
-    night = _choose_night(here, night)
-    typed = st.text_input("User id", key="user", bind="query-params", placeholder="type a user id", icon=":material/search:", width=420)
-    user_id = typed.strip()
+    somebody, new = st.tabs(["A user", "Somebody new"], key="who", bind="query-params")
+    if somebody.open:
+        with somebody:
+            _somebody(here, run, served)
+    if new.open:
+        with new:
+            newcomer.draw(here, source)
+
+
+def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
+    places = st.columns([2, 3, 3])
+    with places[0]:
+        typed = st.text_input(
+            "User id", key="user", bind="query-params", placeholder="an id, or its beginning", icon=":material/search:", live="300ms"
+        )
+    with places[1]:
+        night = choose_night(here, served)
+    with places[2]:
+        other = _other_night(here, night)
+    source, user_id = night or run, typed.strip()
+    assert source is not None
     if not user_id:
-        _offer(here, source, "", "Type the id of a user, or begin with one of these:")
+        _offer("Looked at before", st.session_state.get(LOOKED_AT, []))
+        _offer("Active last", active_users(here.home, source, N_MATCHES))
         return
-    _user(here, night or source, night, user_id)
-
-
-def _choose_night(here: Project, served: Run | None) -> Run | None:
-    """The night to show: the one that is served, or another that the reader picks."""
-    if served is None:
-        return None
-    known = list(report.nights(here.home)["night_id"])
-    if len(known) < 2:
-        return served
-    names = {night_id: f"{night_id}{' (served)' if night_id == served.run_id else ''}" for night_id in known}
-    chosen = st.selectbox("Night", known, index=known.index(served.run_id), format_func=names.__getitem__)
-    return here.home.night(chosen)
-
-
-def _user(here: Project, source: Run, night: Run | None, user_id: str) -> None:
     history = report.history_of(here.home, source, user_id)
-    tonight = report.tonight_of(here.home, night.run_id, user_id) if night else None
+    tonight = report.tonight_of(here.home, night.run_id, user_id, items_of(here.home, night)) if night else None
     if history.empty and (tonight is None or tonight.empty):
-        st.warning(f"No user {user_id!r} in this project: neither an event before {source.manifest['as_of'][:10]} nor a list.")
-        _offer(here, source, user_id, "Ids that hold what you typed:")
+        st.warning(literal(f"No user {user_id!r} in this project: neither an event before {source.manifest['as_of'][:10]} nor a list."))
+        _offer("Ids that hold what you typed", report.user_ids(here.home, source, user_id, N_MATCHES))
         return
+    st.session_state[LOOKED_AT] = [user_id, *(one for one in st.session_state.get(LOOKED_AT, []) if one != user_id)][:N_MATCHES]
     _figures(history, tonight, source)
+    if night and other and tonight is not None:
+        _side_by_side(here, night, other, tonight, user_id)
+        _history(history, source, user_id)
+        return
     left, right = st.columns([6, 5], gap="large")
     with left:
-        _history(history, source)
+        _history(history, source, user_id)
     with right:
         _tonight(here, night, tonight, user_id)
 
 
-def _offer(here: Project, source: Run, search: str, words: str) -> None:
+def _offer(words: str, user_ids: list[str]) -> None:
     """Buttons of users to look at."""
-    matches = report.user_ids(here.home, source, search, N_MATCHES)
-    if not matches:
-        return
-    st.caption(words)
-    with st.container(horizontal=True):
-        for user_id in matches:
-            st.button(user_id, key=f"offer {user_id}", on_click=_select, args=(user_id,))
+    if user_ids:
+        st.caption(words)
+        with st.container(horizontal=True):
+            for user_id in user_ids:
+                st.button(literal(user_id), key=f"{words} {user_id}", on_click=_select, args=(user_id,))
 
 
 def _select(user_id: str) -> None:
@@ -78,60 +89,108 @@ def _select(user_id: str) -> None:
 def _figures(history: pd.DataFrame, tonight: pd.DataFrame | None, source: Run) -> None:
     as_of = pd.Timestamp(source.manifest["as_of"])
     latest = f"{history['event_time'].iloc[0]:%Y-%m-%d}" if len(history) else "-"
-    days = f"{(as_of - history['event_time'].iloc[0]).days} days before" if len(history) else "no history"
-    columns = st.columns(4)
-    columns[0].metric("Interactions", f"{len(history):,}", border=True)
-    columns[1].metric("Different items", f"{history['item_id'].nunique():,}", border=True)
-    columns[2].metric(f"Latest ({days})", latest, border=True)
-    columns[3].metric("Items in tonight's list", "-" if tonight is None else f"{len(tonight):,}", border=True)
-
-
-def _history(history: pd.DataFrame, source: Run) -> None:
-    st.subheader("History")
-    st.caption(f"Everything before {source.manifest['as_of'][:10]}, the latest first")
-    if history.empty:
-        st.info(f"No interaction of this user before {source.manifest['as_of'][:10]}.", icon=":material/info:")
-        return
-    shown = ["event_time", "event_type", "title", "category", "price", "item_id"]
-    st.dataframe(
-        # Without a zone: Streamlit's way to the browser uses what pandas deprecates for moments with one.
-        history.assign(event_time=history["event_time"].dt.tz_convert(None)),
-        hide_index=True,
-        height=min(740, 35 * len(history) + 38),
-        column_order=[name for name in shown if name != CATEGORY or history[CATEGORY].notna().any()],
-        column_config={
-            "event_time": st.column_config.DatetimeColumn("when (UTC)", format="YYYY-MM-DD HH:mm", width=130),
-            "event_type": st.column_config.TextColumn("what", width=80),
-            "title": st.column_config.TextColumn("item", width=250),
-            "price": st.column_config.NumberColumn("price", format="%.2f", width=60),
-            "item_id": st.column_config.TextColumn("id", width=80),
-        },
+    days = f"{counted((as_of - history['event_time'].iloc[0]).days, 'day')} before" if len(history) else "no history"
+    facts(
+        ("Interactions", f"{len(history):,}", f"before {as_of:%Y-%m-%d}"),
+        ("Different items", f"{history['item_id'].nunique():,}", ""),
+        ("Latest", latest, days),
+        ("Items in the list", "-" if tonight is None else f"{len(tonight):,}", ""),
     )
+
+
+def _history(history: pd.DataFrame, source: Run, user_id: str) -> None:
+    as_of = source.manifest["as_of"][:10]
+    st.subheader("History")
+    if history.empty:
+        st.info(f"No interaction of this user before {as_of}.", icon=":material/info:")
+        return
+    part = f", the latest {N_EVENTS} of {len(history):,}" if len(history) > N_EVENTS else ""
+    st.caption(f"Everything before {as_of}, UTC, the latest first{part}")
+    shown = history.head(N_EVENTS)
+    with st.container(gap="xsmall"):
+        listing(map(_event, shown.to_dict("records")), HEIGHT if len(shown) > 20 else None, "dated")
+        csv(history, f"history {user_id}")
+
+
+def _event(event: dict[str, object]) -> Row:
+    return Row(when(event["event_time"]), *_item(event), chips=((str(event["event_type"]), str(event["event_type"])),), **_below(event))
 
 
 def _tonight(here: Project, night: Run | None, tonight: pd.DataFrame | None, user_id: str) -> None:
-    st.subheader("Tonight's list")
     if night is None or tonight is None:
+        st.subheader("Tonight's list")
         nothing_yet("Nothing is published yet.", here, "rank")
         return
-    st.caption(f"As of {night.manifest['as_of'][:10]}, by run {night.manifest['run_id']}")
-    if tonight.empty:
-        st.info(f"The night has no list for {user_id}: it was made for other users.", icon=":material/info:")
-        return
-    with st.container(border=True, height=740):
-        st.html(f'<div class="list">{"".join(map(_row, tonight.to_dict("records")))}</div>')
+    _one_list("Tonight's list", night, tonight, [], user_id)
 
 
-def _row(item: dict[str, object]) -> str:
-    """One place of the list as HTML. Titles are the shop's own words: escaped."""
-    price = f"{item['price']:,.2f}" if pd.notna(item["price"]) else ""
-    category = f'<span class="category">{escape(str(item["category"]))}</span>' if pd.notna(item["category"]) else ""
-    score = f"item {item['item_id']}, score {item['score']:.4f} (only its order within a user means something)"
-    return (
-        f'<div class="row" title="{escape(score)}"><div class="rank">{item["rank"]}</div>'
-        f'<div><div class="title">{escape(str(item["title"]))}</div><div class="below">{category}{escape(str(item["reason"]))}</div></div>'
-        f'<div class="price">{price}</div></div>'
+def _listed(night: Run, shown: pd.DataFrame, marks: list[Marks], user_id: str) -> None:
+    st.caption(
+        literal(
+            f"As of {night.manifest['as_of'][:10]}, by run {night.manifest['run_id']}. Under the price the score: only its order counts."
+        )
     )
+    rows = [_place(item, of_item) for item, of_item in zip(shown.to_dict("records"), marks or [()] * len(shown), strict=True)]
+    with st.container(gap="xsmall"):
+        listing(rows, HEIGHT if len(rows) > 20 else None)
+        named = shown.assign(source=[report.source_of(reason) for reason in shown["reason"]])
+        csv(named, f"list {user_id} {night.run_id}", night.run_id)
+
+
+def _place(item: dict[str, object], marks: Marks) -> Row:
+    reason = str(item["reason"])
+    source = report.source_of(reason)
+    chips = (*marks, *((("source", source),) if source else ()))
+    kind = "gone" if any(mark == "gone" for mark, _ in marks) else ""
+    return Row(rank(item["rank"]), *_item(item), chips=chips, **_below(item, reason), under=f"{item['score']:.4f}", kind=kind)
+
+
+def _item(row: dict[str, object]) -> tuple[str, str]:
+    return str(row["title"]), str(row["item_id"])
+
+
+def _below(row: dict[str, object], reason: str = "") -> dict[str, str]:
+    category = str(row["category"]) if pd.notna(row["category"]) else ""
+    return {"below": " · ".join(filter(None, (reason, category))), "main": f"{row['price']:,.2f}" if pd.notna(row["price"]) else ""}
+
+
+def _other_night(here: Project, night: Run | None) -> Run | None:
+    """Another night to put beside this one, in the address as `?with=`."""
+    known = [one.run_id for one in here.home.found(here.home.nights)[0] if night is None or one.run_id != night.run_id][::-1]
+    if not known:
+        return None
+    chosen = st.selectbox("Compare with", known, index=None, key="with", bind="query-params", placeholder="another night, of any run")
+    return here.home.night(chosen) if chosen else None
+
+
+def _side_by_side(here: Project, night: Run, other: Run, tonight: pd.DataFrame, user_id: str) -> None:
+    """Both lists, with what entered, left and moved between the other one and this one."""
+    before = report.tonight_of(here.home, other.run_id, user_id, items_of(here.home, other))
+    here_moves, there_moves = report.moves(tonight, before), report.moves(before, tonight)
+    entered, moved = here_moves.count(None), sum(1 for move in here_moves if move)
+    st.caption(
+        f"From the other list to this one: {entered} entered, {there_moves.count(None)} left, {moved} moved, "
+        f"{len(tonight) - entered - moved} are where they were."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        _one_list("This list", night, tonight, [_mark(move) for move in here_moves], user_id)
+    with right:
+        _one_list("The other list", other, before, [(("gone", "left"),) if move is None else () for move in there_moves], user_id)
+
+
+def _one_list(title: str, night: Run, shown: pd.DataFrame, marks: list[Marks], user_id: str) -> None:
+    st.subheader(title)
+    if shown.empty:
+        st.info(literal(f"The night has no list for {user_id}: it was made for other users."), icon=":material/info:")
+        return
+    _listed(night, shown, marks, user_id)
+
+
+def _mark(move: int | None) -> Marks:
+    if move is None:
+        return (("new", "entered"),)
+    return (("up", f"▲ {move}"),) if move > 0 else (("down", f"▼ {-move}"),) if move < 0 else ()
 
 
 page()

@@ -1,13 +1,13 @@
 """Where runs, caches and nights live: the only reader and writer of runs. An artefact is complete or absent, and never a pickle.
 
-    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/caches/...  <folder>/nights/<night id>/...  <folder>/monitoring.parquet
+    <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...
+    <folder>/nights/<night id>/...  <folder>/nights/current  <folder>/monitoring.parquet
 
 Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
 """
 
 import json
 import logging
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,24 +17,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, point, pointed, replacing, sha256, temporary_name
+from recsys import pointer
+from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, dumps, pointed, replacing, sha256, temporary_name
 from recsys.errors import ArtefactError, TableError
 from recsys.schema import MONITORING, check
 
-__all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
+__all__ = ["Draft", "Home", "Run", "draft", "new_run_id"]
 
 log = logging.getLogger(__name__)
 
 STALE_SECONDS = 86_400.0
 """A draft that nothing was written to for so long belongs to a killed process."""
 
+CHECKS = "checks.json"
+
 AGAIN = "Train again with `recsys train`, or name another run with --run."
+WHICH = "`recsys models list` shows which there are; `recsys train` makes a new one."
+ANOTHER = f"Go back with `recsys models rollback`, or take another with `recsys models promote`: {WHICH}"
 
 
 def new_run_id(now: datetime, config_digest: str) -> str:
@@ -139,42 +140,82 @@ class Home:
 
     def load(self, run_id: str | None = None) -> Run:
         """The run of that id, or the one that `current` names. ArtefactError where it is absent, incomplete or of another version."""
-        run_id = run_id or self.current()
-        if run_id is None:
+        if run_id is not None:
+            return _open(self.runs, run_id, WHICH)
+        current = self.current()
+        if current is None:
             raise ArtefactError(f"{self.runs}: no run is current. Make one with `recsys train`, or name one with --run.")
-        return _open(self.runs, run_id)
+        try:
+            return _open(self.runs, current, ANOTHER)
+        except ArtefactError as error:
+            raise ArtefactError(f"the current run cannot be used. {error}") from None
 
     def tables(self, digest: str) -> Run:
         """The ingested tables of that digest. Raises ArtefactError as `load` does."""
-        return _open(self.snapshots, digest)
+        return _open(self.snapshots, digest, "Train again: it ingests them.")
 
     def night(self, night_id: str | None = None) -> Run:
         """The published night of that id, or the one that is served. Raises ArtefactError as `load` does."""
-        night_id = night_id or pointed(self.nights)
+        night_id = night_id or self.served()
         if night_id is None:
             raise ArtefactError(f"{self.nights}: nothing is published yet. Do it with `recsys rank`.")
-        return _open(self.nights, night_id)
+        return _open(self.nights, night_id, "Look into the folder, or leave the name out to take the one that is served.")
 
-    def point(self, run_id: str) -> None:
+    def point(self, run_id: str, by: pointer.By = "train") -> None:
         """Make a complete run the current one, in one step. Raises ArtefactError where it is not complete; `current` then stays."""
-        point(self.runs, self.load(run_id).run_id)
+        pointer.turn(self.runs, self.load(run_id).run_id, by)
+
+    def point_back(self) -> Run:
+        """Make the run current that was so before. Raises ArtefactError where none was or it is not complete; `current` then stays."""
+        earlier = self.before()
+        if earlier is None:
+            raise ArtefactError(f"{self.runs}: no run was current before {self.current()}. Take one with `recsys models promote`.")
+        try:
+            run = _open(self.runs, earlier, f"Take another with `recsys models promote`: {WHICH}")
+        except ArtefactError as error:
+            raise ArtefactError(f"the run that was current before {self.current()} cannot be used. {error}") from None
+        pointer.turn_back(self.runs, run.run_id)
+        return run
 
     def current(self) -> str | None:
         """The run id that the pointer names; None before the first successful training."""
         return pointed(self.runs)
 
+    def before(self) -> str | None:
+        """The run id that the pointer named before; None where nothing is known of it."""
+        return pointer.before(self.runs)
+
+    def served(self) -> str | None:
+        """The night id that is served; None before the first."""
+        return pointed(self.nights)
+
     def run_ids(self) -> list[str]:
         """Ids of the complete runs, oldest first; an incomplete one is named in a warning."""
-        folders = sorted(path.name for path in self.runs.glob("*/") if not path.name.startswith(".")) if self.runs.is_dir() else []
-        return [name for name in folders if self._is_complete(name)]
+        complete, faults = self.found(self.runs)
+        for fault in faults:
+            log.warning("left out: %s", fault)
+        return [run.run_id for run in complete]
 
-    def _is_complete(self, run_id: str) -> bool:
-        try:
-            self.load(run_id)
-        except ArtefactError as error:
-            log.warning("left out: %s", error)
-            return False
-        return True
+    def found(self, folder: Path) -> tuple[list[Run], list[str]]:
+        """The complete artefacts of `runs` or `nights`, by name, and what is wrong with each of the others, one message each."""
+        names = sorted(path.name for path in folder.glob("*/") if not path.name.startswith(".")) if folder.is_dir() else []
+        complete, faults = [], []
+        for name in names:
+            try:
+                complete.append(_open(folder, name, "It is left out."))
+            except ArtefactError as error:
+                faults.append(str(error))
+        return complete, faults
+
+    def checks(self) -> dict[str, Any] | None:
+        """What the last `recsys check` found (`made`, `status`, `checks`); None where there was none. ArtefactError where it is damaged."""
+        path = self.folder / CHECKS
+        return _read_json(path, "Make it again with `recsys check`.") if path.is_file() else None
+
+    def keep_checks(self, found: dict[str, Any]) -> None:
+        """Keep what a `recsys check` found in the place of what was there. Raises ArtefactError on a disk error."""
+        with replacing(self.folder / CHECKS) as temporary:
+            temporary.write_text(dumps(found), encoding="utf-8")
 
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
@@ -197,40 +238,40 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _open(folder: Path, name: str) -> Run:
+def _open(folder: Path, name: str, advice: str) -> Run:
     path = folder / name
-    if Path(name).name != name or name.startswith(".") or not path.is_dir():
-        raise ArtefactError(f"{folder}: there is no {name!r} here. Look into the folder, or leave the name out to take the current one.")
+    if not name or Path(name).name != name or name.startswith(".") or not path.is_dir():
+        raise ArtefactError(f"{folder}: there is no {name!r} here. {advice}")
     if not (path / MANIFEST).is_file():
-        raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {AGAIN}")
+        raise ArtefactError(f"{path}: is incomplete: it has no {MANIFEST}. Remove the folder. {advice}")
     manifest = _read_json(path / MANIFEST)
     if manifest.get("version") != VERSION:
         raise ArtefactError(
             f"{path}: was written in format {manifest.get('version')!r}; this recsys reads format {VERSION}. "
-            "Read it with the recsys that wrote it, or train again with `recsys train`."
+            f"Read it with the recsys that wrote it, or train again with `recsys train`. {advice}"
         )
-    _check_sizes(path, manifest)
+    _check_sizes(path, manifest, advice)
     return Run(name, path, manifest)
 
 
-def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
+def _check_sizes(path: Path, manifest: dict[str, Any], advice: str) -> None:
     sizes = manifest.get("sizes")
     if not isinstance(sizes, dict) or not isinstance(manifest.get("digests"), dict) or sizes.keys() != manifest["digests"].keys():
-        raise ArtefactError(f"{path / MANIFEST}: does not list the files of the run. Remove the folder. {AGAIN}")
+        raise ArtefactError(f"{path / MANIFEST}: does not list the files of the run. Remove the folder. {advice}")
     wrong = [name for name, size in sizes.items() if not (path / name).is_file() or (path / name).stat().st_size != size]
     if wrong:
         raise ArtefactError(
-            f"{path}: is incomplete: {len(wrong)} files are missing or cut short: {', '.join(wrong)}. Remove the folder. {AGAIN}"
+            f"{path}: is incomplete: {len(wrong)} files are missing or cut short: {', '.join(wrong)}. Remove the folder. {advice}"
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path}: cannot be read: {error}. {AGAIN}") from error
+        raise ArtefactError(f"{path}: cannot be read: {error}. {advice}") from error
     if not isinstance(content, dict):
-        raise ArtefactError(f"{path}: is no JSON object. {AGAIN}")
+        raise ArtefactError(f"{path}: is no JSON object. {advice}")
     return content
 
 
@@ -240,76 +281,3 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ArtefactError(f"{path}: cannot be read: {error}. {AGAIN}") from error
-
-
-@dataclass(frozen=True)
-class VectorCache:
-    """Vectors of texts, one safetensors file an encoder: what was encoded once is not encoded again.
-
-    Two processes that add at once lose at most the additions of one: it is a cache.
-    """
-
-    folder: Path
-
-    def _path(self, encoder_hash: str) -> Path:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", encoder_hash):
-            raise ValueError(f"{encoder_hash!r} is no hash of an encoder")
-        return self.folder / f"{encoder_hash}.safetensors"
-
-    def load(self, encoder_hash: str) -> tuple[list[str], NDArray[np.float32]]:
-        """Text hashes (n), sorted, and their vectors (n, dim) float32; none, with a warning, where the file is damaged."""
-        path = self._path(encoder_hash)
-        if not path.exists():
-            return [], np.empty((0, 0), np.float32)
-        try:
-            tensors = load_file(path)
-            hashes, vectors = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["vectors"]
-            if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
-                raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            log.warning("%s: damaged (%s); its texts are encoded again", path, error)
-            return [], np.empty((0, 0), np.float32)
-        return hashes, vectors
-
-    def add(self, encoder_hash: str, hashes: list[str], vectors: NDArray[np.float32]) -> None:
-        """Keep `vectors` (n, dim) float32 of the texts of those hashes (n), beside what is there. Raises ArtefactError on a disk error."""
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
-            raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
-        if not hashes:
-            return
-        known, kept = self.load(encoder_hash)
-        rows = np.concatenate([kept, vectors]) if known else vectors
-        place = {text_hash: row for row, text_hash in enumerate([*known, *hashes])}
-        order = sorted(place)
-        lines = np.frombuffer("\n".join(order).encode("ascii"), np.uint8)
-        with replacing(self._path(encoder_hash)) as temporary:
-            save_file({"hashes": lines, "vectors": rows[[place[text_hash] for text_hash in order]]}, temporary)
-
-
-@dataclass(frozen=True)
-class StateCache:
-    """Token states of texts below the trained layers, one safetensors file a split of an encoder; holds the latest catalogue only."""
-
-    folder: Path
-
-    def load(self, key: str) -> tuple[list[str], NDArray[np.int64], NDArray[np.float32]]:
-        """Text hashes (n), offsets (n + 1) and states (n_tokens, hidden) float32; none, with a warning, where the file is damaged."""
-        nothing: tuple[list[str], NDArray[np.int64], NDArray[np.float32]] = [], np.zeros(1, np.int64), np.empty((0, 0), np.float32)
-        path = self.folder / f"{key}.safetensors"
-        if not path.exists():
-            return nothing
-        try:
-            tensors = load_file(path)
-            hashes, offsets, states = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["offsets"], tensors["states"]
-            if len(offsets) != len(hashes) + 1 or offsets[-1] != len(states):
-                raise ValueError(f"{len(hashes)} hashes, {len(offsets)} offsets, {len(states)} states")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            log.warning("%s: damaged (%s); its texts go through the encoder again", path, error)
-            return nothing
-        return hashes, offsets, states
-
-    def store(self, key: str, hashes: list[str], offsets: NDArray[np.int64], states: NDArray[np.float32]) -> None:
-        """Keep the states of these texts in the place of what was there. Raises ArtefactError on a disk error."""
-        lines = np.frombuffer("\n".join(hashes).encode("ascii"), np.uint8)
-        with replacing(self.folder / f"{key}.safetensors") as temporary:
-            save_file({"hashes": lines, "offsets": offsets, "states": states}, temporary)

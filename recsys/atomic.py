@@ -138,8 +138,8 @@ class Draft:
 
     def table(self, name: str, frame: pl.DataFrame, row_group_size: int = 50_000) -> None:
         """Write `<name>.parquet`: the same frame gives the same bytes. `name` may hold `/`."""
-        with disk(self.final), self.file(f"{name}.parquet").open("wb") as file:
-            frame.write_parquet(file, compression="zstd", compression_level=3, statistics=True, row_group_size=row_group_size)
+        with disk(self.final):
+            _write_parquet(frame, self.file(f"{name}.parquet"), row_group_size)
 
     def record(self, name: str, content: dict[str, Any]) -> None:
         """Write `<name>.json`, keys sorted. Raises ValueError on a NaN or an infinity."""
@@ -174,6 +174,26 @@ class Draft:
 def draft(final: Path, manifest: dict[str, Any]) -> Draft:
     """A new artefact folder `final`, to be written inside a `with`. Raises ArtefactError where it exists or cannot be made."""
     return Draft(final, manifest)
+
+
+def rewrite(folder: Path, tables: dict[str, pl.DataFrame], more: dict[str, Any]) -> None:
+    """Put other tables, by file name, in the place of those of a finished folder, each in one step, and `more` into its manifest, last.
+
+    The one way in which something finished changes: personal rows have to go. Cut short, the folder is incomplete until this is done again.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name, frame in tables.items():
+        with replacing(folder / name) as temporary:
+            _write_parquet(frame, temporary)
+    for name in tables:
+        manifest["digests"][name], manifest["sizes"][name] = sha256(folder / name), (folder / name).stat().st_size
+    with replacing(folder / MANIFEST) as temporary:
+        temporary.write_text(dumps(manifest | more), encoding="utf-8")
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path, row_group_size: int = 50_000) -> None:
+    with path.open("wb") as file:
+        frame.write_parquet(file, compression="zstd", compression_level=3, statistics=True, row_group_size=row_group_size)
 
 
 def _sync(path: Path) -> None:

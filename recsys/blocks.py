@@ -129,6 +129,19 @@ class History:
             np.concatenate([part.weight for part in parts]),
         )
 
+    def part(self, first: int, stop: int) -> "History":
+        """The history of the block's users from row `first` to before row `stop`."""
+        rows = slice(self.indptr[first], self.indptr[stop])
+        return History(
+            self.user_ids[first:stop],
+            self.as_of,
+            self.indptr[first : stop + 1] - self.indptr[first],
+            self.item_index[rows],
+            self.event_type[rows],
+            self.age_days[rows],
+            self.weight[rows],
+        )
+
     @property
     def n_users(self) -> int:
         """Users of the block."""
@@ -163,6 +176,13 @@ class History:
         seen[self.user_index, self.item_index] = True
         return seen
 
+    def days_since(self, counted: Bools, n_items: int) -> Floats:
+        """Dense (n_users, n_items) float32: days since the latest of the `counted` (n,) rows of user and item; inf for none."""
+        days = np.full((self.n_users, n_items), np.inf, np.float32)
+        # Rows of a user are in order of time, and of several values for one place NumPy keeps the last.
+        days[self.user_index[counted], self.item_index[counted]] = self.age_days[counted]
+        return days
+
     def latest(self, n: int) -> tuple[NDArray[np.int64], Bools]:
         """Rows of each user's latest `n` interactions, latest first: places (n_users, n) into the arrays, and which are real."""
         places = self.indptr[1:, None] - 1 - np.arange(n)[None, :]
@@ -173,15 +193,32 @@ class History:
 def top_k(scores: Floats, k: int) -> tuple[Index, Floats]:
     """The `k` best columns of each row, best first, ties by the lower column: exact, so independent of the machine.
 
-    scores (n, m) float32, -inf where masked. Returns column (n, k) int32 (-1 beyond the unmasked ones) and score (n, k).
-    A float's bits, made monotone, and the column together form one unique int64 key, so that a partition needs no tie rule.
+    scores (n, m) float32 without NaN, -inf where masked. Returns column (n, k) int32 (-1 beyond the unmasked ones) and score (n, k),
+    -inf there. A partition finds what a column must reach; only those that do are sorted.
     """
-    m = scores.shape[1]
+    n, m = scores.shape
     k = min(k, m)
-    bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 turns -0.0 into 0.0
-    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    keys = (ordered << 32) | (m - 1 - np.arange(m, dtype=np.int64))[None, :]
-    best = -np.sort(-np.partition(keys, m - k, axis=1)[:, m - k :], axis=1) if k else keys[:, :0]
-    column = (m - 1 - (best & 0xFFFFFFFF)).astype(np.int32)
-    score = np.take_along_axis(scores, column, axis=1)
-    return np.where(np.isneginf(score), -1, column).astype(np.int32), score
+    columns, best = np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32)
+    if not k or not n:
+        return columns, best
+    # A row with fewer than k unmasked columns has -inf for its least: the number above it keeps those out.
+    least = np.maximum(_kth_best(scores, k), np.finfo(np.float32).min)
+    row, column = np.nonzero(scores >= least[:, None])
+    score = scores[row, column]
+    order = np.lexsort((column, -score, row))
+    row = row[order]
+    place = np.arange(len(row)) - np.searchsorted(row, np.arange(n))[row]
+    kept = place < k
+    columns[row[kept], place[kept]] = column[order[kept]]
+    best[row[kept], place[kept]] = score[order[kept]]
+    return columns, best
+
+
+def _kth_best(scores: Floats, k: int) -> Floats:
+    # Floats order as their bits do once those of negative ones are turned over; NumPy partitions integers several times as fast.
+    bits = np.ascontiguousarray(scores).view(np.int32)
+    keys = (bits >> 31) & np.int32(0x7FFFFFFF)
+    keys ^= bits
+    keys.partition(scores.shape[1] - k, axis=1)
+    least = keys[:, scores.shape[1] - k]
+    return (least ^ ((least >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)

@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from recsys.cli_models import models
+from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
 
 if TYPE_CHECKING:
     from recsys.artefacts import Run
-    from recsys.pipeline.job import Job
-
-CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="The recsys.toml. Default: found upwards from here.")
-
-FORMAT = click.option(
-    "--format", "how", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people or for programs."
-)
 
 
 class Commands(click.Group):
@@ -50,6 +43,9 @@ def main(debug: bool) -> None:
     Try it:  recsys demo
     """
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
+
+
+main.add_command(models)
 
 
 @main.command()
@@ -89,7 +85,7 @@ def init(events: str, items: str | None, path: Path) -> None:
     click.echo(report.started_text(started))
     failed: list[str] = []
     if not started.unknown:
-        with _job(path) as job:
+        with open_job(path) as job:
             results = checking.check(job)
         click.echo(report.checks_table(results))
         failed = [result.name for result in results if result.status == "FAIL"]
@@ -104,7 +100,7 @@ def init(events: str, items: str | None, path: Path) -> None:
 def check(config_path: Path | None, how: str) -> None:
     """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
 
-    The thresholds are in [check] of the config.
+    The thresholds are in [check] of the config. What was found is kept for the dashboard.
 
     \b
     Example:  recsys check --format json | jq '.checks[] | select(.status != "PASS")'
@@ -112,9 +108,11 @@ def check(config_path: Path | None, how: str) -> None:
     from recsys import report
     from recsys.pipeline.checking import check as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         results = run(job)
-    click.echo(json.dumps(report.checks_object(results), indent=2) if how == "json" else report.checks_table(results))
+    found = report.checks_object(results)
+    click.echo(json.dumps(found, indent=2) if how == "json" else report.checks_table(results))
+    job.home.keep_checks(found | {"made": job.now.isoformat()})
     failed = [result.name for result in results if result.status == "FAIL"]
     if failed:
         raise CheckError(f"{len(failed)} checks failed: {', '.join(failed)}. Mend what they name before training.")
@@ -133,7 +131,7 @@ def train(config_path: Path | None, ablate: bool) -> None:
     """
     from recsys.pipeline import ablation, training
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         made = ablation.train(job) if ablate else training.train(job)
     click.echo(_words(made))
     click.echo(made.run_id)
@@ -165,7 +163,7 @@ def rank(
     """
     from recsys.pipeline.ranking import rank as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         folder = run(job, run_id, _moment(as_of), users, k, out, allow_future_model)
     click.echo(folder)
 
@@ -185,7 +183,7 @@ def nightly(config_path: Path | None, how: str) -> None:
     from recsys import report
     from recsys.pipeline.nightly import nightly as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         told = run(job)
     said = report.nightly_object(told)
     click.echo(json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) if how == "json" else report.nightly_text(said))
@@ -209,7 +207,7 @@ def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str 
     from recsys import report
     from recsys.pipeline.suggesting import suggest as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         found = run(job, sentence, k, run_id, _moment(as_of))
     click.echo(report.suggestions_text(found))
 
@@ -227,9 +225,43 @@ def show(user_id: str, config_path: Path | None, night_id: str | None, how: str)
     """
     from recsys import report
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         shown = report.shown_user(job.home, night_id, user_id)
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if how == "json" else report.user_text(shown))
+
+
+@main.command()
+@click.argument("user_id", metavar="USER")
+@CONFIG
+def forget(user_id: str, config_path: Path | None) -> None:
+    """Remove every row of a USER from tables, runs, published nights and sinks, for good, and say what may still remember.
+
+    \b
+    Example:  recsys forget u00042
+    """
+    from recsys import report
+    from recsys.pipeline.forgetting import forget as run
+
+    with open_job(config_path) as job:
+        done = run(job, user_id)
+        click.echo(report.forgotten_text(done.rows, done.runs, (job.config.items.path, job.config.events.path)))
+
+
+@main.command()
+@CONFIG
+@click.option("--night", "night_id", help="The night whose rules are shown. Default: the one that is served.")
+@FORMAT
+def rules(config_path: Path | None, night_id: str | None, how: str) -> None:
+    """Show what each rule of [rules] did to tonight's lists, and what it costs on the test window of the run that made them.
+
+    \b
+    Example:  recsys rules --format json | jq .tonight.together.short
+    """
+    from recsys import report
+
+    with open_job(config_path) as job:
+        found = report.ruled_night(job.home, night_id)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if how == "json" else report.ruled_text(found))
 
 
 @main.command()
@@ -244,7 +276,7 @@ def report(run_id: str | None, config_path: Path | None, how: str) -> None:
     """
     from recsys import report as reports
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         run = job.home.load(run_id)
     click.echo(json.dumps(reports.object_of(run), indent=2, allow_nan=False) if how == "json" else _words(run))
 
@@ -264,7 +296,7 @@ def search(config_path: Path | None, trials: int | None, minutes: float | None) 
     from recsys import report
     from recsys.pipeline.search import search as run
 
-    with _job(config_path) as job:
+    with open_job(config_path) as job:
         asked = {name: value for name, value in (("trials", trials), ("minutes", minutes)) if value is not None}
         job.config = job.config.model_copy(update={"search": job.config.search.model_copy(update=asked)})
         found = run(job)
@@ -295,15 +327,7 @@ def dashboard(config_path: Path | None, port: int) -> None:
 def _words(run: Run) -> str:
     from recsys import report
 
-    return "\n\n".join(filter(None, (report.verdict_text(run), report.ablation_text(run))))
-
-
-@contextmanager
-def _job(config_path: Path | None) -> Iterator[Job]:
-    from recsys import config_file, face
-
-    with face.job(config_path or config_file.find(Path.cwd())) as job:
-        yield job
+    return "\n\n".join(filter(None, (report.verdict_text(run), report.rules_text(run), report.ablation_text(run))))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from recsys import space
-from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Section, Share, no_faults
+from recsys.config_rules import Rules, known_columns, rule_faults
+from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Section, Share, Users, no_faults
 from recsys.errors import nearest
 from recsys.schema import ITEM_TEXTS, OWN_TEXTS
 
@@ -207,12 +208,14 @@ class Config(Section):
     project: Project = Project()
     items: Items
     events: Events
+    users: Users = Users()
     check: Check = Check()
     time: Time = Time()
     text: Text = Text()
     candidates: Candidates = Candidates()
     ranker: Ranker = Ranker()
     rank: Rank = Rank()
+    rules: Rules = Rules()
     publish: Publish = Publish()
     nightly: Nightly = Nightly()
     monitor: Monitor = Monitor()
@@ -242,6 +245,7 @@ class Config(Section):
         if self.text.template != TEMPLATE:
             absent = [name for name in self.text.template if name not in self.items.columns]
             faults += [f"text.template: {name!r} is not in items.columns; say there which of your columns it is" for name in absent]
+        faults += rule_faults(self.rules, known_columns(self.items, self.events, self.users), self.rank.k)
         return no_faults(self, faults)
 
     @property

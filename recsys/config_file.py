@@ -3,12 +3,13 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from recsys.config import Config
-from recsys.config_tables import EventType, Section
+from recsys.config_tables import Section
 from recsys.errors import ConfigError, nearest
 
 FILE_NAME = "recsys.toml"
@@ -37,12 +38,20 @@ def _fault_lines(fault: dict[str, Any]) -> list[str]:
 def _keys_at(place: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in place:
-        if part not in model.model_fields:
-            model = EventType
-            continue
-        found = model.model_fields[part].annotation
-        model = found if isinstance(found, type) and issubclass(found, BaseModel) else EventType
+        if part in model.model_fields:
+            field = model.model_fields[part]
+            model = field.annotation if _is_section(field.annotation) else _section_of_each(field) or model
     return list(model.model_fields)
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _section_of_each(field: FieldInfo) -> type[Section] | None:
+    """What stands under each name of a table of tables, as events.types."""
+    of_each = next(iter(get_args(field.annotation)[1:]), None)
+    return of_each if _is_section(of_each) else None
 
 
 def load(path: Path) -> Config:
@@ -72,12 +81,16 @@ def describe() -> list[tuple[str, str, str, str]]:
     rows = []
     for section, field in Config.model_fields.items():
         model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Section)
-        rows += [(f"{section}.{name}", _default(f), _range(f), f.description or "") for name, f in model.model_fields.items()]
-        if section == "events":
-            rows += [(f"events.types.X.{n}", _default(f), _range(f), f.description or "") for n, f in EventType.model_fields.items()]
+        assert _is_section(model)
+        rows += _rows(section, model)
+        of_each = {name: found for name, f in model.model_fields.items() if (found := _section_of_each(f))}
+        for name, found in of_each.items():
+            rows += _rows(f"{section}.{name}.X", found)
     return rows
+
+
+def _rows(place: str, model: type[Section]) -> list[tuple[str, str, str, str]]:
+    return [(f"{place}.{name}", _default(f), _range(f), f.description or "") for name, f in model.model_fields.items()]
 
 
 def _default(field: Any) -> str:

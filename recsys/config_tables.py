@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from recsys.errors import nearest
 from recsys.schema import EVENT_TYPES, EVENTS, ITEMS
@@ -46,6 +46,9 @@ class Items(Section):
     path: str = Field(min_length=1, description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst")
     from_events: bool = Field(False, description="true: the rows are event lines; an item's text is its earliest usable spelling")
     columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
+    extra: dict[str, Sql] = Field(
+        {}, description="a column for [rules] alone, under any other name = their column or an SQL expression over theirs"
+    )
     exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no items")
     time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of available_*")
     time_zone: str = Field("UTC", min_length=1, description="zone of times written without one")
@@ -54,6 +57,19 @@ class Items(Section):
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         return no_faults(columns, column_faults("items", columns, ITEMS.names, ["item_id", "title"]))
+
+    @field_validator("extra")
+    @classmethod
+    def _own_columns(cls, extra: dict[str, str]) -> dict[str, str]:
+        return no_faults(
+            extra, [f"items.extra.{name}: is a column of ours; declare it in items.columns" for name in extra if name in ITEMS.names]
+        )
+
+    @model_validator(mode="after")
+    def _rows_of_items(self) -> "Items":
+        # Of many lines of an item, nobody says which one tells what it is tonight.
+        of_events = [f"items.extra.{name}: items from events take no extra columns" for name in self.extra if self.from_events]
+        return no_faults(self, of_events)
 
 
 class Events(Section):
@@ -84,6 +100,21 @@ class Events(Section):
     @classmethod
     def _known_types(cls, types: dict[str, EventType]) -> dict[str, EventType]:
         return no_faults(types, _type_faults(types))
+
+
+class Users(Section):
+    """Where the users are, if the shop knows more of them than what they did. [rules] alone reads it."""
+
+    path: str = Field("", description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst; empty: no such table")
+    columns: dict[str, Sql] = Field(
+        {}, description="user_id, and any other name for [rules] = their column or an SQL expression over theirs"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Users":
+        if not self.path:
+            return no_faults(self, ["users.path: is missing; say where the table is"] if self.columns else [])
+        return no_faults(self, [] if "user_id" in self.columns else ["users.columns.user_id: is missing; say which of your columns it is"])
 
 
 class Check(Section):

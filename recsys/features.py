@@ -315,8 +315,10 @@ def _history_matches(retrieved: Retrieved, history: History, vectors: Floats, ro
 
 
 def _cosines(item: NDArray[np.int32], user: NDArray[np.int32], history_items: NDArray[np.int32], vectors: Floats) -> Floats:
-    # One product of the distinct candidates with the distinct history items of a few users, then a look-up a row.
-    candidates, place = np.unique(item, return_inverse=True)
-    known, history_place = np.unique(history_items, return_inverse=True)
-    table = vectors[candidates] @ vectors[known].T
-    return table[place[:, None], history_place.reshape(history_items.shape)[user]]
+    # One small product a user, in one call: candidates (users, most, dim) x history (users, dim, l); users with fewer are padded.
+    n_rows = np.bincount(user, minlength=len(history_items))
+    place = np.arange(len(user)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
+    candidates = np.zeros((len(history_items), n_rows.max(initial=0)), np.int32)
+    candidates[user, place] = item
+    products: Floats = vectors[candidates] @ vectors[history_items].transpose(0, 2, 1)
+    return products[user, place]

@@ -98,10 +98,13 @@ EVENTS = Table(
     ),
 )
 
+USERS = Table("users", (Column("user_id", pl.String, "who; unique"),))
+"""Followed by the columns that the shop names for its rules, of whatever type."""
+
 REJECTS = Table(
     "rejects",
     (
-        Column("table", pl.String, "items or events"),
+        Column("table", pl.String, "items, events or users"),
         Column("file", pl.String, "file the row came from"),
         Column("row", pl.UInt32, "row in that file, from 1, header not counted"),
         Column("reason", pl.String, "why it was not used"),

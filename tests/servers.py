@@ -1,14 +1,17 @@
-"""Real servers for the sinks' tests: a PostgreSQL and a Redis of their own, on sockets of their own, gone with the tests."""
+"""Real servers for the tests: PostgreSQL, Redis and MLflow, each of its own, gone with the tests."""
 
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -69,8 +72,54 @@ def redis() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(ask: Callable[[], object], refusal: type[Exception]) -> None:
-    until = time.monotonic() + SECONDS
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[str]:
+    """The address of an MLflow tracking server and registry over `folder`/mlflow.db, which may be there already."""
+    stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "files")]
+    with mlflow(["server", *stores, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"], port, "/health"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def mlflow(arguments: list[str], port: int, path: str, **environment: str) -> Iterator[None]:
+    """`mlflow ARGUMENTS` as a process, once it answers GET `path` with 200; it and all that it started are gone afterwards."""
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
+    path_first = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # it starts uvicorn by name
+    with tempfile.TemporaryDirectory(prefix="recsys-mlflow-") as folder, Path(folder, "log").open("w+b") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *arguments],
+            env=os.environ | quiet | path_first | environment,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+        )
+
+        def ask() -> None:
+            assert server.poll() is None, Path(log.name).read_text()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
+
+        try:
+            _wait(ask, OSError, 3 * SECONDS)
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait(SECONDS)
+
+
+def _wait(ask: Callable[[], object], refusal: type[Exception], seconds: float = SECONDS) -> None:
+    until = time.monotonic() + seconds
     while True:
         try:
             ask()

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.artefacts import Draft, Home, VectorCache, draft, new_run_id
+from recsys.artefacts import Draft, Home, draft, new_run_id
+from recsys.caches import VectorCache
 from recsys.errors import ArtefactError
 
 RUN_ID = "20261124-031500-ab12cd"
@@ -97,7 +98,7 @@ def test_an_error_in_the_middle_leaves_no_trace(home: Home, error: BaseException
 
     with pytest.raises(type(error)):
         write()
-    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current"]
+    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current", "pointed.json"]
     home.load().verify()
 
 
@@ -124,7 +125,7 @@ with draft(pathlib.Path({str(home.runs / "20261125-000000-ffffff")!r}), {{}}) as
     for path in [*rest.rglob("*"), rest]:
         os.utime(path, (1, 1))
     assert home.sweep() == [rest]
-    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current"]
+    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current", "pointed.json"]
 
 
 @pytest.mark.parametrize("place", ["runs", "caches", "snapshots", "nights"])
@@ -190,7 +191,7 @@ def test_run_ids_are_the_complete_runs_oldest_first(home: Home, caplog: pytest.L
 def test_loading_says_what_is_wrong_and_what_to_do(home: Home) -> None:
     with pytest.raises(ArtefactError, match=r"no run is current.*recsys train"):
         home.load()
-    with pytest.raises(ArtefactError, match=r"there is no 'x' here.*leave the name out"):
+    with pytest.raises(ArtefactError, match=r"there is no 'x' here.*models list"):
         home.load("x")
     write_run(home)
     for name in ("../runs/" + RUN_ID, str(home.runs / RUN_ID), ".", "..", "current"):
@@ -262,7 +263,7 @@ def test_a_full_disk_is_named_with_its_path_and_nothing_is_lost(home: Home, writ
     full = pytest.raises(ArtefactError, match=r"20261125-000000-ffffff.*untouched\. Free some space")
     with full, largest_file(50_000), draft(home.runs / "20261125-000000-ffffff", {}) as run:
         write(run)
-    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current"]
+    assert sorted(path.name for path in home.runs.iterdir()) == [RUN_ID, "current", "pointed.json"]
     home.load().verify()
 
 

@@ -39,6 +39,12 @@ def test_top_k_is_a_stable_sort_with_ties_by_column(scores: np.ndarray, k: int) 
     np.testing.assert_array_equal(columns, np.where(np.isneginf(sorted_scores), -1, order))
 
 
+def test_more_places_than_scores_that_are_not_masked_are_minus_one() -> None:
+    columns, values = top_k(np.array([[-np.inf, 3, -np.inf], [-np.inf] * 3, [-0.0, 0.0, -1.0]], np.float32), 2)
+    np.testing.assert_array_equal(columns, [[1, -1], [-1, -1], [0, 1]])
+    np.testing.assert_array_equal(values, [[3, -np.inf], [-np.inf, -np.inf], [0, 0]])
+
+
 def catalogue() -> Catalogue:
     return Catalogue.of(items_table([{"item_id": name, "title": name} for name in "zxy"]))
 
@@ -52,6 +58,20 @@ def oracle(events: list[Row], users: str, as_of: datetime) -> list[list[tuple[da
                 own.append((time, item, kind))
         found.append(sorted(own))
     return found
+
+
+@given(events=rows, first=st.integers(0, 3), more=st.integers(0, 3))
+@settings(deadline=None)
+def test_a_part_of_a_history_is_the_history_of_those_users(events: list[Row], first: int, more: int) -> None:
+    users, stop = pl.Series("user_id", ["a", "b", "c"]), min(first + more, 3)
+    first = min(first, stop)
+    weights = {"click": 0.5}
+    whole = History.of(events_table([(u, i, k, t) for u, i, k, t in events]), catalogue(), users, END, weights)
+    own = History.of(events_table([(u, i, k, t) for u, i, k, t in events]), catalogue(), users[first:stop], END, weights)
+    part = whole.part(first, stop)
+    assert part.user_ids.to_list() == own.user_ids.to_list()
+    for name in ("indptr", "item_index", "event_type", "age_days", "weight", "user_index"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(own, name))
 
 
 @given(events=rows, hour=st.integers(0, 10))

@@ -252,6 +252,20 @@ def test_the_real_pool_retrieves_only_what_is_eligible_seen_items_by_repurchase_
     assert all((user, item) in found for user, item in enumerate(answers.tolist()) if eligible[item])
 
 
+def test_a_pool_made_of_parts_of_the_users_is_that_of_all_of_them(monkeypatch) -> None:
+    users, *_ = unseen_and_answers()
+    block, eligible, told = block_of(checkerboard(), users), np.arange(40) % 5 != 0, np.arange(len(users)) % 7 != 0
+    whole = pool_of(board(), block, told, eligible, 7)
+    monkeypatch.setattr(candidates, "SCORES_AT_ONCE", 3 * 40)  # three users at once, and the last part is a smaller one
+    parts = pool_of(board(), block, told, eligible, 7)
+    assert len(users) % 3 != 0
+    for name in ("user", "item", "is_seen"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    for name in SOURCES:
+        np.testing.assert_array_equal(parts.rank[name], whole.rank[name])
+        np.testing.assert_allclose(parts.score[name], whole.score[name], atol=1e-5)
+
+
 def test_an_empty_block_has_an_empty_pool() -> None:
     nobody = block_of(checkerboard(), pl.Series("user_id", [], dtype=pl.String))
     pool = pool_of(board(), nobody, np.zeros(0, bool), np.ones(40, bool), 5)

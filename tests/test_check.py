@@ -167,3 +167,12 @@ def test_online_retail_warns_of_lines_without_a_customer_and_fails_nothing() -> 
     assert results["gaps"].examples[0].startswith("2010-12-24 to 2011-01-03")  # Christmas
     assert results["volumes"].message.startswith("2011-12-09")  # the file ends at noon
     assert results["ids"].count == 131_585
+
+
+def test_users_that_are_not_known_or_were_rejected_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("id,age\nann,3\nzoe,4\nzoe,5\n")
+    asked = {"users__path": "users.csv", "users__columns": {"user_id": "id", "age": "age"}}
+    found = checked(shop(tmp_path), **asked)["users"]
+    assert (found.status, found.count) == ("WARN", 3)
+    assert found.message == ("1 users; 1 of 2 who did something are not among them, 2 rows rejected (user_id repeats with other values: 2)")
+    assert found.examples[0] == "bob"

@@ -11,6 +11,7 @@ from worlds import SMALL, config, settings, write_world
 
 from recsys.config import Config
 from recsys.config_file import describe, find, load, parse
+from recsys.config_rules import Boost, Pin, Rules
 from recsys.config_tables import EventType
 from recsys.errors import ConfigError
 
@@ -66,6 +67,15 @@ def test_all_faults_come_at_once() -> None:
         ("search.text", {"blend_steps": [0, 600]}, "search.text.blend_steps: no such setting to search"),
         ("search.text", {"scoring": ["float32", "int8"]}, "search.text.scoring: no such setting to search"),
         ("search.ranker", {"leafs": [7, 63]}, "search.ranker.leafs: no such setting to search; did you mean 'leaves'?"),
+        ("rules.bougt_days", 3, "rules.bougt_days: no such key; did you mean 'bought_days'?"),
+        ("rules.pins", {"spring": {"rnk": 1, "item": "a"}}, "rules.pins.spring.rnk: no such key; did you mean 'rank'?"),
+        ("rules.boosts", {"ours": {"wher": "item.title = 'x'", "by": 1}}, "rules.boosts.ours.wher: no such key; did you mean 'where'?"),
+        ("rules.caps", {"titel": 2}, "rules.caps.titel: items have no such column; did you mean 'title'?"),
+        (
+            "rules.eligible",
+            {"age": "item.titel = 'x'"},
+            "rules.eligible.age: `item.titel = 'x'` names item.titel, which there is not; did you",
+        ),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(key: str, value: object, told: str) -> None:
@@ -129,9 +139,70 @@ def test_a_range_to_search_is_read_as_its_setting_is() -> None:
     assert isinstance(made.search.ranker["leaves"][1], int)
 
 
+ITEM = {"rank": 1, "item": "a"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            "rules.eligible",
+            {"age": "item.title ="},
+            "rules.eligible.age: `item.title =` is no SQL: expected: an expression, found: EOF at its end",
+        ),
+        ("rules.eligible", {"age": "user.age > 3"}, "names user.age, and there is no table of users; say in [users] where it is"),
+        ("rules.caps", {"brand": 2}, "rules.caps.brand: items have no such column; known: item_id, title"),
+        ("rules.bought_days_by_category", {"tea": 3}, "rules.bought_days_by_category: items have no category; say in items.columns"),
+        ("rules.pins", {"a": {"rank": 1}}, "rules.pins.a: has neither item nor items; give one of them"),
+        ("rules.pins", {"a": ITEM | {"items": "item.title = 'x'"}}, "rules.pins.a: has both item and items; give one of them"),
+        ("rules.pins", {"a": ITEM | {"rank": 21}}, "rules.pins.a.rank: 21 is beyond the list, rank.k = 20"),
+        (
+            "rules.pins",
+            {"a": ITEM, "b": {"rank": 1, "item": "b"}},
+            "rules.pins.b.rank: rank 1 is taken by rules.pins.a; give both a condition",
+        ),
+        ("rules.pins", {"a": ITEM | {"users": "item.title = 'x'"}}, "names item.title; whom a pin is for, user.* alone says"),
+        ("rules.mmr_lambda", 1.5, "rules.mmr_lambda: input should be less than or equal to 1, not 1.5"),
+        ("items.extra", {"brand": "b"}, "items.extra.brand: is a column of ours; declare it in items.columns"),
+        ("users", {"columns": {"user_id": "id"}}, "users.path: is missing; say where the table is"),
+        ("users", {"path": "users.csv", "columns": {"age": "a"}}, "users.columns.user_id: is missing; say which of your columns it is"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_named(key: str, value: object, told: str) -> None:
+    assert told in message((key, value))
+
+
+def test_two_pins_may_share_a_rank_where_each_says_for_whom() -> None:
+    users = {"path": "users.csv", "columns": {"user_id": "id", "country": "land"}}
+    pins = {name: {"rank": 1, "item": name, "users": f"user.country = '{name}'"} for name in ("DE", "FR")}
+    made = parse(deepcopy(NEEDED) | {"users": users, "rules": {"pins": pins}}, "recsys.toml")
+    assert made.rules.names == ("pins.DE", "pins.FR")
+
+
+def test_items_from_events_take_no_extra_columns() -> None:
+    assert "items.extra.stock: items from events take no extra columns" in message(
+        ("items.from_events", True), ("items.extra", {"stock": "s"})
+    )
+
+
+def test_the_rules_that_are_set_are_told_in_order_and_the_others_not() -> None:
+    assert Rules().names == ()
+    assert Rules(bought_days_by_category={"tea": 0}).names == ()
+    given = {"mmr_lambda": 0.5, "caps": {"b": 2, "a": 1}, "min_score": 0.0, "bought_days_by_category": {"tea": 3}, "seen_days": 1}
+    assert Rules.model_validate(given).each == {
+        "seen_days": 1,
+        "bought_days": [0, {"tea": 3}],
+        "min_score": 0.0,
+        "caps.b": 2,
+        "caps.a": 1,
+        "mmr_lambda": 0.5,
+    }
+
+
 def test_describe_covers_every_field_with_a_meaning() -> None:
     keys = {key for key, *_ in describe()}
-    expected = {f"events.types.X.{name}" for name in EventType.model_fields}
+    of_each = {"events.types": EventType, "rules.boosts": Boost, "rules.pins": Pin}
+    expected = {f"{place}.X.{name}" for place, section in of_each.items() for name in section.model_fields}
     for section, field in Config.model_fields.items():
         assert isinstance(field.annotation, type)
         assert issubclass(field.annotation, BaseModel)

@@ -1,18 +1,18 @@
-"""The dashboard shows a user's history and list and the verdict of a run, and says which command to run where something is missing."""
+"""The page of users: history, list, another night's list beside it, somebody new; and what is said where something is missing."""
 
 import shutil
 import subprocess
 import sys
-from html import unescape
 from pathlib import Path
 
+import polars as pl
 import pytest
-from streamlit.testing.v1 import AppTest
-from toy_run import EVIL, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run
+from pages import buttons, calm, chips, downloads, facts, html, open_page, press, seen, titles, words
+from toy_run import EVIL, ITEM_IDS, USERS, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home
 
-APP = Path(__file__).parents[1] / "dashboards" / "app.py"
+ODD = "we*ird_`id` <b>%20 é\t'\"$x$"
 
 
 @pytest.fixture
@@ -22,143 +22,190 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return home
 
 
-def users_page(user_id: str = "") -> AppTest:
-    app = AppTest.from_file(APP, default_timeout=20)
-    if user_id:
-        app.query_params["user"] = user_id
-    return calm(app.run())
-
-
-def verdict_page() -> AppTest:
-    return calm(AppTest.from_file(APP, default_timeout=20).run().switch_page("verdict.py").run())
-
-
-def calm(app: AppTest) -> AppTest:
-    assert not app.exception
-    return app
-
-
-def html(app: AppTest) -> str:
-    return "".join(element.proto.body for element in app.get("html"))
-
-
-def words(app: AppTest) -> str:
-    kinds = (app.info, app.warning, app.error, app.code, app.caption, app.subheader)
-    return "\n".join(element.value for kind in kinds for element in kind)
-
-
 def test_a_user_in_the_address_shows_history_and_list(home: Home) -> None:
     with_run(home)
     with_night(home)
-    app = users_page(USERS[3])
-    assert app.dataframe[0].value["item_id"].tolist() == [f"item_{n}" for n in (4, 3, 2, 1, 0)]
-    assert html(app).count('class="row"') == 5
-    assert "Title of item_4" in html(app)
-    assert "popular now" in html(app)
-    assert ">51.00<" in html(app)
+    app = open_page(user=USERS[3])
+    history, tonight = titles(app)[:5], titles(app)[5:]
+    assert history == [f"Title of item_{n}" for n in (4, 3, 2, 1)] + [EVIL]
+    assert tonight == [EVIL, *(f"Title of item_{n}" for n in (1, 2, 3, 4))]
+    assert facts(app) == {"Interactions": "5", "Different items": "5", "Latest": "2026-11-23", "Items in the list": "5"}
+    assert "popular now" in seen(app)
+    assert "51.00" in seen(app)
+    assert "0.2000" in seen(app)
+    assert chips(app)[5:] == ["popularity"] * 5
+    assert len(downloads(app)) == 2
 
 
-def test_a_title_is_never_taken_for_html(home: Home) -> None:
+def test_a_title_is_never_taken_for_html_nor_for_markdown(home: Home) -> None:
     with_run(home)
     with_night(home)
-    shown = html(users_page(USERS[3]))
-    assert EVIL not in shown
-    assert EVIL in unescape(shown)
+    with_vectors(home)
+    for app in (open_page(user=USERS[3]), open_page(who="Somebody new", chosen=["item_0"]), open_page("items", item="item_0")):
+        assert EVIL not in html(app)
+        assert EVIL in seen(app) + "".join(buttons(app))
+        said = [element.value for kind in (app.caption, app.subheader, app.info) for element in kind] + [b.label for b in app.button]
+        assert not any("<b>" in one for one in said)
 
 
-def test_without_a_user_some_are_offered_and_a_click_selects(home: Home) -> None:
+def test_without_a_user_those_active_last_are_offered_and_a_click_selects(home: Home) -> None:
     with_run(home)
-    app = users_page()
-    assert [button.label for button in app.button] == USERS
-    app = calm(app.button[2].click().run())
+    app = open_page()
+    assert buttons(app) == USERS
+    app = press(app, USERS[2])
     assert app.text_input[0].value == USERS[2]
-    assert len(app.dataframe) == 1
+    assert len(titles(app)) == 5
+    app = calm(app.text_input[0].set_value("").run())
+    assert "Looked at before" in words(app)
+    assert buttons(app) == [USERS[2], *USERS]
 
 
-def test_an_unknown_user_gets_a_clear_message_and_ids_that_are_near(home: Home) -> None:
+def test_a_beginning_offers_the_ids_that_begin_so(home: Home) -> None:
     with_run(home)
     with_night(home)
-    app = users_page("user_1")
-    assert "No user 'user_1'" in app.warning[0].value
-    assert [button.label for button in app.button] == ["user_10", "user_11"]
-    assert not users_page("(.*").button
+    app = open_page(user="user_1")
+    assert "No user 'user_1'" in seen(app)
+    assert buttons(app) == ["user_10", "user_11"]
+    assert not open_page(user="(.*").button
+
+
+def test_an_id_of_odd_characters_is_shown_as_it_is_and_found_by_its_address(home: Home) -> None:
+    with_run(home, users=(ODD,))
+    with_night(home, users=(ODD,))
+    app = open_page()
+    assert ODD in buttons(app)
+    assert not any("<b>" in button.label or "`" in button.label.replace("\\`", "") for button in app.button)
+    app = press(app, ODD)
+    assert len(titles(app)) == 12
+    assert len(titles(open_page(user=ODD))) == 12
+    assert f"No user {ODD + 'x'!r}" in seen(open_page(user=ODD + "x"))
+
+
+def test_another_nights_list_stands_beside_it_with_what_entered_left_and_moved(home: Home) -> None:
+    with_run(home)
+    first = with_night(home).run_id
+    with_night(home, items=["item_7", "item_1", "item_0", "item_3", "item_2"])
+    app = open_page(user=USERS[3], **{"with": first})
+    assert "From the other list to this one: 1 entered, 1 left, 2 moved, 2 are where they were." in seen(app)
+    assert titles(app)[:5] == ["Title of item_7", "Title of item_1", EVIL, "Title of item_3", "Title of item_2"]
+    marks = [chip for chip in chips(app) if chip not in ("popularity", "purchase")]
+    assert marks == ["entered", "▼ 2", "▼ 2", "left"]
+    assert len(downloads(app)) == 3
+
+
+def test_an_earlier_night_in_the_address_is_shown_and_said_not_to_be_served(home: Home) -> None:
+    with_run(home)
+    first = with_night(home, items=["item_7"]).run_id
+    with_night(home)
+    app = open_page(user=USERS[3], night=first)
+    assert titles(app)[5:] == ["Title of item_7"]
+    assert "Not the night that is served." in seen(app)
+    assert titles(open_page(user=USERS[3], night="gone"))[5:] == [EVIL, *(f"Title of item_{n}" for n in (1, 2, 3, 4))]
+
+
+def test_somebody_new_gets_a_list_from_what_they_chose_and_is_told_what_made_it(home: Home) -> None:
+    with_run(home)
+    with_night(home)
+    with_vectors(home)
+    app = open_page(who="Somebody new")
+    assert "Choose an item" in seen(app)
+    app = press(app, "Title of item_1 · Light")
+    assert app.query_params["chosen"] == "item_1"
+    assert "no model was asked" in seen(app)
+    assert "Title of item_1" not in titles(app)
+    assert len(titles(app)) == 9
+    app = calm(app.segmented_control[0].set_value("Who chose the same").run())
+    assert titles(app) == [EVIL, "Title of item_2", "Title of item_3", "Title of item_4"]
+    app = calm(app.segmented_control[0].set_value("Their texts").run())
+    assert set(titles(app)[:2]) == {EVIL, "Title of item_2"}  # both nine degrees away
+    app = press(app, "Title of item_1")
+    assert "Choose an item" in seen(app)
+
+
+def test_somebody_new_can_be_given_any_item_by_its_words(home: Home) -> None:
+    with_run(home)
+    app = open_page(who="Somebody new")
+    app = calm(app.text_input[0].set_value("ITEM_7").run())
+    assert buttons(app) == ["Title of item_7 · Light"]
+    assert "No title and no id holds 'nothing'." in seen(calm(app.text_input[0].set_value("nothing").run()))
+
+
+def test_without_vectors_somebody_new_is_told_so_and_gets_a_list_all_the_same(home: Home) -> None:
+    with_run(home)
+    app = open_page(who="Somebody new", chosen=["item_1", "gone"])
+    assert "Without their texts" in app.warning[0].value
+    assert "recsys rank" in app.warning[0].value
+    assert titles(app) == [EVIL, "Title of item_2", "Title of item_3", "Title of item_4"]
 
 
 def test_no_run_names_the_command_that_makes_one(home: Home) -> None:
-    for app in (users_page(), users_page(USERS[0]), verdict_page()):
-        assert "recsys train" in app.info[0].value
-        assert "recsys train --config" in app.code[0].value
+    for page, command in (("users", "train"), ("metrics", "train"), ("items", "train"), ("nights", "rank"), ("data", "train")):
+        app = open_page(page)
+        assert f"`recsys {command}`" in app.info[0].value
+        assert f"recsys {command} --config" in app.code[0].value
+        assert not app.error
 
 
 def test_no_night_names_the_command_that_publishes_one(home: Home) -> None:
     with_run(home)
-    app = users_page(USERS[3])
-    assert len(app.dataframe[0].value) == 5
+    app = open_page(user=USERS[3])
+    assert len(titles(app)) == 5
     assert "recsys rank" in app.info[0].value
 
 
 def test_a_user_whom_the_night_left_out_is_told_so(home: Home) -> None:
     with_run(home)
     with_night(home)
-    assert f"no list for {USERS[-1]}" in users_page(USERS[-1]).info[0].value
+    assert f"no list for {USERS[-1]}" in seen(open_page(user=USERS[-1]))
 
 
-def test_the_verdict_shows_every_system_and_what_it_is_against(home: Home) -> None:
-    with_run(home)
-    app = verdict_page()
-    assert set(app.dataframe[0].value["system"]) == set(SYSTEMS)
-    assert set(app.dataframe[1].value["against"]) == set(SYSTEMS) - {"ranker"}
-    assert app.selectbox[0].value == RUN_ID
-    assert [metric.label for metric in app.metric][:3] == ["ndcg@10 of the ranker", "Gained by text", "Against retrieval"]
-    assert app.metric[0].value == "1.0000"
-
-
-def test_a_task_with_nothing_to_find_shows_dashes_and_says_so(home: Home) -> None:
-    with_run(home)
-    app = verdict_page()
-    app = calm(app.segmented_control[0].set_value("new").run())
-    assert app.metric[0].value == "-"
-    assert "Nobody is judged" in words(app)
-
-
-def test_a_damaged_run_is_named_and_not_a_traceback(home: Home) -> None:
-    run = with_run(home)
-    run.file("report.json").unlink()
-    assert "report.json" in users_page().error[0].value
-    assert "report.json" in verdict_page().error[0].value
+def test_a_long_history_is_shown_in_part_and_says_so(home: Home) -> None:
+    with_run(home, users=("busy",), n_events=250)
+    app = open_page(user="busy")
+    assert len(titles(app)) == 200
+    assert "the latest 200 of 250" in seen(app)
 
 
 def test_tables_that_are_gone_are_named_and_not_a_traceback(home: Home) -> None:
     with_run(home)
     with_night(home)
     shutil.rmtree(home.snapshots)
-    assert "toytables" in users_page(USERS[0]).error[0].value
+    for page in ("users", "items", "data"):
+        assert "toytables" in open_page(page).error[0].value
+    assert "FAIL" in chips(press(open_page("nights", section="Checks"), "Check this night"))
 
 
 def test_a_config_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path / "gone.toml")])
-    assert "gone.toml" in users_page().error[0].value
+    assert "gone.toml" in open_page().error[0].value
 
 
-def test_the_dashboard_loads_no_model() -> None:
-    heavy = ("torch", "transformers", "lightgbm", "mlflow", "implicit")
-    code = f"import sys, dashboards.charts, dashboards.project, recsys.report; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_an_ablation_is_a_tab_of_its_own_with_answer_costs_and_every_pair(home: Home) -> None:
-    with_run(home, {"ablation": ablation()})
-    app = verdict_page()
-    assert "Did the text pay?" in [tab.label for tab in app.tabs]
-    assert any("text pays: +" in element.value for element in app.subheader)
-    shown = [frame.value for frame in app.dataframe]
-    assert any("training_minutes" in frame for frame in shown)
-    control = next(one for one in app.selectbox if one.label == "Pair")
-    assert control.value == "tuned_collaborative - no_text"
-    calm(control.set_value("tuned - frozen").run())
-    calm(app.segmented_control[0].set_value("new").run())
-
-
-def test_a_run_without_an_ablation_has_no_such_tab(home: Home) -> None:
+def test_no_page_has_loaded_a_model_after_all_of_them_were_opened(home: Home, tmp_path: Path) -> None:
     with_run(home)
-    assert "Did the text pay?" not in [tab.label for tab in verdict_page().tabs]
+    with_night(home)
+    with_vectors(home)
+    code = (
+        f"import sys; sys.argv = ['app.py', {str(tmp_path / 'recsys.toml')!r}]; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pages import open_page\n"
+        f"open_page(user={USERS[3]!r}); open_page(who='Somebody new', chosen=['item_1']); open_page('metrics')\n"
+        "open_page('items', item='item_0'); open_page('nights'); open_page('data')\n"
+        "print([name for name in ('torch', 'transformers', 'lightgbm', 'mlflow', 'implicit') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_page_reads_the_rows_of_one_user_and_not_the_table(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_run(home)
+    with_night(home)
+    read = []
+    collect = pl.LazyFrame.collect
+
+    def counted(frame: pl.LazyFrame, *arguments: object, **named: object) -> pl.DataFrame:
+        found = collect(frame, *arguments, **named)  # type: ignore[arg-type]
+        read.append(found.height)
+        return found
+
+    open_page(user=USERS[3])
+    monkeypatch.setattr(pl.LazyFrame, "collect", counted)
+    assert len(titles(open_page(user=USERS[4]))) == len(ITEM_IDS)
+    assert max(read) <= len(ITEM_IDS)

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys import config_file
+from recsys.artefacts import Home, draft
 from recsys.demo import oracle_share, true_interest, visits, words, write_shop
+from recsys.demo.tour import against_the_oracle
 from recsys.demo.world import START, make_goods, make_people
 from recsys.errors import DataError
 
@@ -210,6 +212,20 @@ def test_the_oracles_own_lists_have_the_whole_share_and_others_less(shop: Path, 
     assert perfect["share"].to_numpy() == pytest.approx(1)
     assert (random["share"] < 1).all()
     assert random["share"].mean() < 0.5  # type: ignore[operator]
+
+
+def test_who_gets_no_list_from_a_system_got_nothing_from_it(shop: Path, items: pl.DataFrame, tmp_path: Path) -> None:
+    users = all_users(shop)
+    best = np.argsort(-true_interest(shop, users, LAST), axis=1, kind="stable")[:, :10]
+    whole = lists_of(users, items["item_id"], best).drop("as_of").with_columns(task=pl.lit("all"))
+    half = whole.filter(pl.col("user_id").is_in(users[::2].implode()))
+    with draft(tmp_path / "runs" / "one", {}) as folder:
+        folder.table("lists", pl.concat([whole.with_columns(system=pl.lit("ranker")), half.with_columns(system=pl.lit("half"))]))
+        folder.table("windows", pl.DataFrame({"name": ["test"], "start": [LAST]}))
+    told = against_the_oracle(shop, Home(tmp_path).load("one")).splitlines()
+    assert told[1].split() == ["ranker", "1.0000"]
+    assert told[2].split()[:2] == ["half", "0.5000"]
+    assert told[2].split()[2:6] == ["ranker", "minus", "it", "+0.5000"]
 
 
 def test_true_interest_is_nought_for_what_is_not_on_offer_and_else_a_label(shop: Path, items: pl.DataFrame) -> None:

@@ -14,7 +14,7 @@ from worlds import DAY, END, START, TYPES, World, cold_item_shop, config, events
 from recsys.blocks import Catalogue, Floats, History
 from recsys.features import Retrieved, feature_rows, is_text, item_table, mark, meanings, names
 from recsys.pipeline.job import Clock
-from recsys.pipeline.snapshot import Chunk, TextSide, chunk, snapshot
+from recsys.pipeline.snapshot import Chunk, TextSide, chunk, chunks, snapshot
 from recsys.schema import EVENT_TYPES, LIKED
 from recsys.text import Checkpoint, Encoder, Fitted, Training, item_texts
 
@@ -242,10 +242,34 @@ def test_dropping_the_future_changes_no_byte_of_candidates_and_features(side: Te
     for name in SOURCES:
         assert one.pool.score[name].tobytes() == other.pool.score[name].tobytes()
         assert one.pool.rank[name].tobytes() == other.pool.rank[name].tobytes()
-    pairs = [(c.pool.user.tobytes(), c.pool.item.tobytes(), c.is_seen.tobytes(), c.fused.tobytes()) for c in (one, other)]
+    pairs = [(c.pool.user.tobytes(), c.pool.item.tobytes(), c.pool.is_seen.tobytes(), c.fused.tobytes()) for c in (one, other)]
     assert pairs[0] == pairs[1]
     assert one.frame.to_numpy().tobytes() == other.frame.to_numpy().tobytes()
     assert (one.frame.height > 0) == (past.events.height > 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chunks_made_side_by_side_come_in_order_and_are_those_made_one_by_one(side: TextSide, threads: int) -> None:
+    world = small(cold_item_shop())
+    catalogue, users = Catalogue.of(world.items), pl.Series("user_id", [f"u{n:03}" for n in range(10)])
+    settings = config().model_copy(update={"rank": config().rank.model_copy(update={"chunk_users": 2})})
+    known = snapshot(world.events.lazy(), catalogue, END, END + DAY, side, settings, catalogue.categories, threads, Clock())
+    clock = Clock()
+    made = list(chunks(known, world.events.lazy(), users, clock))
+    assert [one.block.history.user_ids.to_list() for one in made] == [users[n : n + 2].to_list() for n in range(0, 10, 2)]
+    for one in made:
+        alone = chunk(known, world.events, one.block.history.user_ids, Clock())
+        assert one.frame.equals(alone.frame)
+        assert one.pool.item.tobytes() == alone.pool.item.tobytes()
+    assert clock.seconds["features"] > 0
+
+
+def test_a_chunk_that_fails_ends_the_others_with_its_error(side: TextSide) -> None:
+    world = small(cold_item_shop())
+    catalogue, users = Catalogue.of(world.items), pl.Series("user_id", [f"u{n:03}" for n in range(10)])
+    known = snapshot(world.events.lazy(), catalogue, END, END + DAY, side, config(), catalogue.categories, 2, Clock())
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        list(chunks(known, world.events.lazy().drop("event_type"), users, Clock()))
 
 
 def test_the_seen_flag_of_a_chunk_is_the_history_itself(side: TextSide) -> None:
@@ -254,9 +278,9 @@ def test_the_seen_flag_of_a_chunk_is_the_history_itself(side: TextSide) -> None:
     catalogue, users = Catalogue.of(world.items), found.block.history.user_ids
     had = set(world.events.select("user_id", "item_id").unique().rows())
     pairs = zip(users.gather(found.pool.user), catalogue.ids(found.pool.item), strict=True)
-    assert found.is_seen.tolist() == [pair in had for pair in pairs]
-    assert found.is_seen.any()
-    assert (found.frame["pair_likes_all"].to_numpy() > 0).tolist() == found.is_seen.tolist()
+    assert found.pool.is_seen.tolist() == [pair in had for pair in pairs]
+    assert found.pool.is_seen.any()
+    assert (found.frame["pair_likes_all"].to_numpy() > 0).tolist() == found.pool.is_seen.tolist()
 
 
 def test_features_need_no_more_than_the_events_of_the_blocks_users(side: TextSide) -> None:

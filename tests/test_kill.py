@@ -40,7 +40,6 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         with face.job(pathlib.Path(config.strip())) as job:
-            print(os.getpid(), flush=True)
             if command == "train":
                 training.train(job)
             elif command == "rank":
@@ -48,6 +47,7 @@ for line in sys.stdin:
             else:
                 assert nightly.nightly(job).exit_code == 0
         os._exit(0)
+    print(child, flush=True)  # by the parent: a child that fails at once would leave the reader waiting
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 """Imports what takes seconds once, and has a child for each command: no thread has begun when it forks."""

@@ -110,6 +110,9 @@ class Failing:
     def drop(self, night: Night) -> None:
         self._break("drop")
 
+    def forget(self, user_id: str) -> int:
+        return 0
+
     def _break(self, step: str) -> None:
         if step == self.step:
             raise PublishError(f"the {step} broke.")
@@ -191,6 +194,15 @@ def test_old_nights_go_when_a_newer_is_served(place: Place, tmp_path: Path) -> N
     nights = [out(tmp_path, ["a", "b", "c"], place.sink, day=day, keep=2) for day in range(4)]
     assert place.nights() == {night.name for night in nights[-2:]}
     assert place.served() == (nights[-1].name, as_lists(nights[-1]))
+
+
+@pytest.mark.parametrize("user_id", NASTY)
+def test_a_forgotten_user_is_in_no_night_and_all_others_are_as_they_were(place: Place, tmp_path: Path, user_id: str) -> None:
+    out(tmp_path, NASTY, place.sink)
+    second = out(tmp_path, NASTY, place.sink, day=1, n_items=5)
+    assert place.sink.forget(user_id) == 3 + 5
+    assert place.served() == (second.name, {user: rows for user, rows in as_lists(second).items() if user != user_id})
+    assert place.sink.forget(user_id) == 0
 
 
 def test_a_reader_never_sees_half_a_night(place: Place, tmp_path: Path) -> None:

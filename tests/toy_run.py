@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from safetensors.numpy import save_file
 
 from recsys import evaluate, metrics
 from recsys.artefacts import Home, Run, draft
+from recsys.caches import VectorCache
+from recsys.item_text import item_texts, text_digests
 from recsys.publish import Promise, publish
 from recsys.schema import EVENTS, ITEMS, RECOMMENDATIONS
 
@@ -17,6 +20,8 @@ SYSTEMS = ("popularity", "repurchase", "item_cosine", "collaborative", "text_fro
 USERS = [f"user_{number:02d}" for number in range(12)]
 ITEM_IDS = [f"item_{number}" for number in range(10)]
 EVIL = "<b>Lamp</b> & shade"
+MANIFEST = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
+ENCODER = "e" * 32
 CONFIG = """
 [project]
 name = "toy"
@@ -37,31 +42,47 @@ def empty_project(folder: Path) -> tuple[Path, Home]:
     return path, Home(folder / "things")
 
 
-def with_run(home: Home, more: dict[str, object] | None = None) -> Run:
-    """Write tables and a run, and make that run current; `more` are more entries of its report."""
-    _write_tables(home)
-    manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
-    with draft(home.runs / RUN_ID, manifest) as folder:
-        folder.record("report", report() | (more or {}))
+def with_run(
+    home: Home, more: dict[str, object] | None = None, users: tuple[str, ...] = (), n_events: int = 7, run_id: str = RUN_ID
+) -> Run:
+    """Write tables, where there are none, and a run, and make that run current.
+
+    `more` are more entries of its report; `users`, with `n_events` each, are there beside USERS.
+    """
+    if not home.snapshots.exists():
+        _write_tables(home, users, n_events)
+    with draft(home.runs / run_id, MANIFEST | {"run_id": run_id, "encoder_digest": ENCODER}) as folder:
+        folder.record("config", {"text": {"template": ["title", "description", "category"]}})
+        save_file({"tower.projection.weight": np.eye(3, dtype=np.float32)}, folder.file("text/tower.safetensors"))
+        folder.record("report", report() | {"run_id": run_id} | (more or {}))
         folder.record("features", {"importance": {"a_first": 1.0, "text_z": 3.0}, "meanings": {"a_first": "one thing", "text_z": "fit"}})
         curve = [{"phase": "warm", "step": 0, "loss": None, "ndcg": 0.1}, {"phase": "warm", "step": 50, "loss": 2.0, "ndcg": 0.2}]
         folder.record("curves", {"text": curve, "ranker": [0.1, 0.2], "ranker_no_text": [0.1]})
-    home.point(RUN_ID)
+    home.point(run_id)
     return home.load()
 
 
-def with_night(home: Home) -> Run:
-    """Publish a night for all users but the last."""
+def with_night(home: Home, items: list[str] = ITEM_IDS[:5], users: tuple[str, ...] = (), run_id: str = RUN_ID) -> Run:
+    """Publish a night with the same `items` for all of USERS but the last, and for `users`."""
     rows = [
-        (user, item, rank, 1.0 / rank, AS_OF, RUN_ID, "popular now") for user in USERS[:-1] for rank, item in enumerate(ITEM_IDS[:5], 1)
+        (user, item, rank, 1.0 / rank, AS_OF, run_id, "popular now")
+        for user in sorted((*USERS[:-1], *users))
+        for rank, item in enumerate(items, 1)
     ]
     lists = pl.DataFrame(rows, schema={column.name: column.dtype for column in RECOMMENDATIONS.columns}, orient="row")
-    manifest = {"run_id": RUN_ID, "as_of": AS_OF.isoformat(), "config_hash": "ab12cd345678", "tables": "toytables"}
     promise = Promise(len(USERS), 0.5, pl.Series(ITEM_IDS))
-    return home.night(publish(iter([lists]), manifest, home.nights, promise).name)
+    return home.night(publish(iter([lists]), MANIFEST | {"run_id": run_id}, home.nights, promise).name)
 
 
-def _write_tables(home: Home) -> None:
+def with_vectors(home: Home) -> None:
+    """Keep a vector of every item's text, as the run's encoder would leave it: item n points to nine times n degrees, all near a plane."""
+    texts = item_texts(home.tables("toytables").table("items"))
+    angle = np.arange(len(texts)) * np.pi / 20
+    vectors = np.stack([np.cos(angle), np.sin(angle), np.full(len(texts), 0.01)], axis=1).astype(np.float32)
+    VectorCache(home.caches / "vectors").add(ENCODER, text_digests(texts), vectors)
+
+
+def _write_tables(home: Home, users: tuple[str, ...], n_events: int) -> None:
     titles = [EVIL, *(f"Title of {item}" for item in ITEM_IDS[1:])]
     items = {"item_id": ITEM_IDS, "title": titles, "description": [""] * 10, "category": ["Light"] * 10, "price": [None] + [5.0] * 9}
     items |= dict.fromkeys([name for name in ITEMS.names if name not in items], [None] * 10)
@@ -70,10 +91,16 @@ def _write_tables(home: Home) -> None:
         for number, user in enumerate(USERS)
         for day in range(7)
     ]
+    rows += [
+        (user, ITEM_IDS[place % 5], "click", AS_OF - timedelta(hours=place + 1), None, None, None, None, None)
+        for user in users
+        for place in range(n_events)
+    ]
     events = pl.DataFrame(rows, schema={column.name: column.dtype for column in EVENTS.columns}, orient="row")
     with draft(home.snapshots / "toytables", {}) as folder:
         folder.table("items", pl.DataFrame(items, schema={column.name: column.dtype for column in ITEMS.columns}))
         folder.table("events", events.sort("user_id", "event_time"))
+        folder.record("counts", {"events read": 90, "events kept": 84, "events rejected": 6, "events rejected: exact duplicate": 6})
 
 
 def report() -> dict[str, object]:

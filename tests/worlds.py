@@ -174,9 +174,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def settings(changes: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
-    """SMALL with some keys of some sections changed."""
+    """SMALL with some keys of some sections changed, and sections that it lacks."""
     changed = changes or {}
-    return {section: values | changed.get(section, {}) for section, values in SMALL.items()}
+    return changed | {section: values | changed.get(section, {}) for section, values in SMALL.items()}
 
 
 def config(changes: dict[str, dict[str, Any]] | None = None) -> Config:

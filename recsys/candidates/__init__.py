@@ -7,7 +7,18 @@ from numpy.typing import NDArray
 
 from recsys.blocks import Bools, Catalogue, Floats, History, Index, top_k
 from recsys.candidates.collaborative import Collaborative
-from recsys.candidates.sources import Blended, Block, CategoryPopularity, Neighbours, Popularity, Repurchase, Source, TextMatch, blend
+from recsys.candidates.sources import (
+    NOTHING,
+    Blended,
+    Block,
+    CategoryPopularity,
+    Neighbours,
+    Popularity,
+    Repurchase,
+    Source,
+    TextMatch,
+    blend,
+)
 from recsys.config import Candidates
 
 __all__ = ["Blended", "Block", "Neighbours", "Pool", "Source", "TextMatch", "behaviour_sources", "blend", "fuse", "list_top", "pool_of"]
@@ -17,6 +28,11 @@ TEXT, BLEND = "text", "text_collaborative"
 SOURCES = (*BEHAVIOUR, TEXT, BLEND)
 """The last one only where a blend was chosen."""
 
+SCORES_AT_ONCE = 2_000_000
+"""Users go through the sources in parts whose dense (n_users, n_items) scores are so many: what stays in the processor's cache, and
+below the size from which memory is fetched anew from the system for every array, takes half the time.
+"""
+
 FUSION_CONSTANT = 60.0
 """k of reciprocal-rank fusion (Cormack, Clarke and Buettcher 2009)."""
 
@@ -25,12 +41,13 @@ FUSION_CONSTANT = 60.0
 class Pool:
     """The united candidates of a block, rows of a user contiguous, in order of item_index.
 
-    user (r,) int32, row of the block; item (r,) int32; score[s], rank[s] (r,) float32 of source s: the score of any candidate
-    whoever retrieved it, NaN where the source has nothing to say; the rank NaN where s did not retrieve it.
+    user (r,) int32, row of the block; item (r,) int32; is_seen (r,): had the user the item; score[s], rank[s] (r,) float32 of source s:
+    the score of any candidate whoever retrieved it, NaN where the source has nothing to say; the rank NaN where s did not retrieve it.
     """
 
     user: Index
     item: Index
+    is_seen: Bools
     score: dict[str, Floats]
     rank: dict[str, Floats]
 
@@ -61,16 +78,40 @@ def pool_of(sources: dict[str, Source], block: Block, told: Bools, eligible: Boo
     seen items. told (n_users,): users of whom text tells; for the others it retrieves nothing: their vector is a guess of what
     sells, as old as the text model, and what sells tonight the other sources know. eligible: (n_items,).
     """
+    n_users = block.history.n_users
+    at_once = max(1, SCORES_AT_ONCE // max(len(eligible), 1))
+    firsts = range(0, n_users, at_once) if n_users else (0,)
+    pools = [
+        _pool(sources, block.part(first, min(first + at_once, n_users)), told[first : first + at_once], eligible, k) for first in firsts
+    ]
+    return Pool(
+        np.concatenate([pool.user + np.int32(first) for pool, first in zip(pools, firsts, strict=True)]),
+        np.concatenate([pool.item for pool in pools]),
+        np.concatenate([pool.is_seen for pool in pools]),
+        {name: np.concatenate([pool.score[name] for pool in pools]) for name in sources},
+        {name: np.concatenate([pool.rank[name] for pool in pools]) for name in sources},
+    )
+
+
+def _pool(sources: dict[str, Source], block: Block, told: Bools, eligible: Bools, k: int) -> Pool:
     seen = block.history.seen(len(eligible))
-    asked = dict.fromkeys(sources, ~seen) | {"repurchase": seen} | dict.fromkeys((TEXT, BLEND), ~seen & told[:, None])
+    unseen = eligible & ~seen
+    asked = dict.fromkeys(sources, unseen) | {"repurchase": eligible & seen} | dict.fromkeys((TEXT, BLEND), unseen & told[:, None])
     scores = {name: source.score(block) for name, source in sources.items()}
-    ranks = {name: _ranks(scores[name], eligible & asked[name], k) for name in sources}
-    user, item = np.nonzero(np.any([~np.isnan(rank) for rank in ranks.values()], axis=0))
+    found = {name: list_top(scores[name], asked[name], k) for name in sources}
+    # A candidate's place in the dense (n_users, n_items): few, where whole arrays of ranks would be as large as those of scores.
+    places = {name: user * len(eligible) + item for name, (user, item, _) in found.items()}
+    union = np.unique(np.concatenate(list(places.values())))
+    user, item = np.divmod(union, max(len(eligible), 1))
+    ranks = {name: np.full(len(union), np.nan, np.float32) for name in sources}
+    for name, (*_, rank) in found.items():
+        ranks[name][np.searchsorted(union, places[name])] = rank
     return Pool(
         user.astype(np.int32),
         item.astype(np.int32),
+        seen[user, item],
         {name: _nan_for_nothing(scores[name][user, item]) for name in sources},
-        {name: ranks[name][user, item] for name in sources},
+        ranks,
     )
 
 
@@ -86,17 +127,9 @@ def list_top(scores: Floats, shown: Bools, k: int) -> tuple[NDArray[np.int64], I
 
     scores and shown (n_users, n_items). Ties by item_id, ascending.
     """
-    items, _ = top_k(np.where(shown, scores, -np.inf).astype(np.float32), k)
+    items, _ = top_k(np.where(shown, scores, NOTHING), k)
     user, place = np.nonzero(items >= 0)
     return user, items[user, place], place + 1
-
-
-def _ranks(scores: Floats, shown: Bools, k: int) -> Floats:
-    items, _ = top_k(np.where(shown, scores, -np.inf).astype(np.float32), k)
-    ranks = np.full(scores.shape, np.nan, np.float32)
-    user, place = np.nonzero(items >= 0)
-    ranks[user, items[user, place]] = place + 1
-    return ranks
 
 
 def _nan_for_nothing(scores: Floats) -> Floats:

@@ -49,7 +49,9 @@ class Collaborative:
         likes = _confidence(block.history, len(self.factors), self.confidence, self.half_life_days)
         scores = self._users(likes) @ self.factors.T
         has_likes = np.diff(likes.indptr) > 0
-        return np.where(has_likes[:, None] & self.known[None, :], scores, NOTHING).astype(np.float32)
+        scores[~has_likes] = NOTHING
+        scores[:, ~self.known] = NOTHING
+        return scores
 
     def _users(self, confidence: sparse.csr_array) -> Floats:
         # x_u = (Y'Y + sum of (c - 1) y y' + r I)^-1  sum of c y, over the user's likes; all users of the block at once.

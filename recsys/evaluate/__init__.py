@@ -1,7 +1,8 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
-from recsys.evaluate.intervals import Figure, Paired
+from recsys.evaluate.intervals import Figure, Paired, compare
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
+from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.slices import Slice
@@ -14,10 +15,13 @@ __all__ = [
     "K",
     "Paired",
     "PairedSlice",
+    "Price",
     "Question",
     "Slice",
     "Verdict",
     "candidate_recall",
+    "compare",
     "judge",
     "judge_pairs",
+    "price_lists",
 ]

@@ -51,6 +51,7 @@ def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
         _duplicates(tables),
         _excludes(tables),
         _rejects(tables, config.check),
+        *_users(tables),
         *habit_checks(tables.events, config.check, now),
     ]
 
@@ -138,6 +139,18 @@ def _rejects(tables: Tables, limits: Check) -> CheckResult:
     reasons = f" ({top_reasons(events if tables.events.is_empty() else faults)})" if status != "PASS" else ""
     message = f"{faults.height:,} of {considered:,} events ({share:.1%}) rejected for a fault, {tables.events.height:,} kept{reasons}"
     return CheckResult("rejects", status, faults.height, message, _examples(faults))
+
+
+def _users(tables: Tables) -> list[CheckResult]:
+    if tables.users is None:
+        return []
+    acted = tables.events["user_id"].unique().sort()
+    unknown = acted.filter(~acted.is_in(tables.users["user_id"].implode()))
+    rejected = tables.rejects.filter(pl.col("table") == "users")
+    reasons = f", {rejected.height:,} rows rejected ({top_reasons(rejected)})" if rejected.height else ""
+    message = f"{tables.users.height:,} users; {len(unknown):,} of {len(acted):,} who did something are not among them{reasons}"
+    status: Status = "WARN" if len(unknown) or rejected.height else "PASS"
+    return [CheckResult("users", status, len(unknown) + rejected.height, message, (*unknown.head(N_EXAMPLES), *_examples(rejected)))]
 
 
 def _rejected(name: str, tables: Tables, table: str | None, reasons: pl.Expr, message: str) -> CheckResult:

@@ -5,10 +5,11 @@ from functools import reduce
 
 import polars as pl
 
-from recsys.config_tables import Events, Items
+from recsys.config_tables import Events, Items, Users
 from recsys.errors import SourceError, nearest
 from recsys.ingest.read import FILE, ROW
 from recsys.schema import ITEM_TEXTS, TIME, Column, Table
+from recsys.sql import fault
 
 REASON = "reason"
 """Column of a parsed table: why the row is not used; null where it is."""
@@ -68,9 +69,7 @@ def evaluate(raw: pl.DataFrame, text: str, place: str) -> pl.Series:
         if not unknown:
             return raw.with_columns(expression.alias(place))[place]
     except pl.exceptions.PolarsError as error:
-        fault = str(error).splitlines()[0].rstrip(".")
-        hint = " (CAST stops at a value that does not fit, TRY_CAST makes it null)" if "conversion" in fault else ""
-        raise SourceError(f"{place}: `{text}` cannot be computed: {fault}{hint}. Mend the expression in the config.") from None
+        raise SourceError(f"{place}: `{text}` cannot be computed: {fault(error)}. Mend the expression in the config.") from None
     raise SourceError(f"{place}: `{text}` asks for the column {unknown[0]!r}, which {_files(raw)} has not{nearest(unknown[0], known)}.")
 
 
@@ -93,16 +92,29 @@ def _excluded(raw: pl.DataFrame, exclude: dict[str, str], table: str) -> pl.Seri
     return pl.select(pl.coalesce(reasons)).to_series() if reasons else None
 
 
-def given(raw: pl.DataFrame, column: Column, section: Items | Events, table: str) -> pl.Series:
+def given(raw: pl.DataFrame, column: Column, section: Items | Events | Users, table: str) -> pl.Series:
     """What the shop gives for a column of ours: blanks at the ends gone, null where there is nothing."""
     if column.name not in section.columns:
         return _nothing(raw.height)
     found = evaluate(raw, section.columns[column.name], f"{table}.columns.{column.name}")
+    # A number that is none stays one, so that it is counted.
+    return found if column.name in RANGES and found.dtype.is_float() else _cleaned(found)
+
+
+def own(raw: pl.DataFrame, columns: dict[str, str], place: str) -> pl.DataFrame:
+    """Columns of the shop's own, of whatever type their expressions give: blanks at the ends gone, null where there is nothing.
+
+    Their names begin with `place`, so that they can stand beside any of ours.
+    """
+    return pl.DataFrame([_cleaned(evaluate(raw, text, place + name)) for name, text in columns.items()])
+
+
+def _cleaned(found: pl.Series) -> pl.Series:
     if found.dtype == pl.String:
         stripped = found.str.strip_chars()
         return stripped.set(stripped == "", None)
     # A missing id that went through pandas is a NaN; left alone it would be one very busy user.
-    return found.fill_nan(None) if found.dtype.is_float() and column.name not in RANGES else found
+    return found.fill_nan(None) if found.dtype.is_float() else found
 
 
 def _typed(column: Column, given: pl.Series, section: Items | Events, place: str) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Raw rows to Items, Events and rejects: every row read is kept, merged or rejected with its reason, and counted."""
+"""Raw rows to Items, Events, Users and rejects: every row read is kept, merged or rejected with its reason, and counted."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,16 +7,17 @@ from pathlib import Path
 import polars as pl
 
 from recsys.config import Config
-from recsys.config_tables import Events, Items
+from recsys.config_tables import Events, Items, Users
 from recsys.errors import SourceError, TableError
-from recsys.ingest.columns import EXCLUDED, REASON, Parsed, parse
+from recsys.ingest.columns import EXCLUDED, REASON, Parsed, given, own, parse
 from recsys.ingest.read import FILE, ROW, read
-from recsys.schema import EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS, REJECTS, TIME
+from recsys.schema import EVENTS, ITEM_TEXTS, ITEMS, OWN_TEXTS, REJECTS, TIME, USERS
 
 DUPLICATE = "exact duplicate"
 ORPHAN = "item_id is not in items"
 OTHER_TEXT = "item_id repeats with other text"
 OTHER_VALUES = "item_id repeats with other values"
+OTHER_USER = "user_id repeats with other values"
 LATE = "event_time is in the future"
 TIMELESS = "event_time is missing or cannot be parsed"
 
@@ -26,16 +27,18 @@ NOT_FROM_EVENTS = ("price", "available_from", "available_until")
 
 @dataclass(frozen=True)
 class Sources:
-    """The raw rows of both tables; the same frame twice where the items come out of the event file."""
+    """The raw rows of the tables; the same frame twice where the items come out of the event file; users None where none are named."""
 
     items: pl.DataFrame
     events: pl.DataFrame
+    users: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
 class Tables:
     """ITEMS by item_id, EVENTS by all columns from user_id and event_time on, REJECTS by table, file and row, and the counts.
 
+    items: followed by the columns of `items.extra`. users: USERS by user_id, followed by the shop's own columns, or None.
     `counts` holds per table `<table> read`, `kept`, `merged` (lines of an item made from events, beyond one an item),
     `rejected`, `rejected: <reason>`, and `<column> made null` for numbers out of range. read = kept + merged + rejected.
     """
@@ -44,6 +47,7 @@ class Tables:
     events: pl.DataFrame
     rejects: pl.DataFrame
     counts: dict[str, int]
+    users: pl.DataFrame | None = None
 
 
 def read_sources(config: Config, base: Path) -> Sources:
@@ -51,7 +55,8 @@ def read_sources(config: Config, base: Path) -> Sources:
     if config.items.from_events and config.items.path != config.events.path:
         raise SourceError(f"items.path: is {config.items.path!r}, and with from_events = true must be events.path, {config.events.path!r}.")
     events = read(config.events.path, base)
-    return Sources(events if config.items.from_events else read(config.items.path, base), events)
+    users = read(config.users.path, base) if config.users.path else None
+    return Sources(events if config.items.from_events else read(config.items.path, base), events, users)
 
 
 def build(sources: Sources, config: Config, now: datetime) -> Tables:
@@ -68,7 +73,13 @@ def build(sources: Sources, config: Config, now: datetime) -> Tables:
     counts = _counts("items", n_items, items, rejected_items) | _counts("events", sources.events.height, events, rejected_events)
     mended = {"items": mended_items, "events": parsed.mended}
     counts |= {f"{table} {column} made null": count for table, columns in mended.items() for column, count in columns.items()}
-    return Tables(items, events, pl.concat([rejected_items, rejected_events]), counts)
+    rejects = [rejected_items, rejected_events]
+    users = None
+    if sources.users is not None:
+        users, rejected_users = _users(sources.users, config.users)
+        counts |= _counts("users", sources.users.height, users, rejected_users)
+        rejects.append(rejected_users)
+    return Tables(items, events, pl.concat(rejects), counts, users)
 
 
 def parse_events(raw: pl.DataFrame, section: Events, now: datetime) -> Parsed:
@@ -89,18 +100,20 @@ def _kept_events(raw: pl.DataFrame, rows: pl.DataFrame, items: pl.DataFrame) -> 
 
 def _items_of_catalogue(raw: pl.DataFrame, section: Items) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
     """One row an id: the first in file order that has a text (the first where none has); the others are rejected."""
-    parsed = parse(raw, section, ITEMS)
+    parsed, extra = parse(raw, section, ITEMS), own(raw, section.extra, "items.extra.")
+    names, rows = [*ITEMS.names, *extra.columns], parsed.rows.hstack(extra)
     textless = pl.all_horizontal(pl.col(OWN_TEXTS).fill_null("") == "")
-    usable = parsed.rows.with_row_index("index").filter(pl.col(REASON).is_null()).sort("item_id", textless, "index").with_columns(_repeat())
+    usable = rows.with_row_index("index").filter(pl.col(REASON).is_null()).sort("item_id", textless, "index").with_columns(_repeat(names))
     repeats = usable.filter(~pl.col("item_id").is_first_distinct()).select("index", "repeat")
-    reasons = parsed.rows.with_row_index("index").join(repeats, on="index", how="left", maintain_order="left")
-    kept = usable.unique("item_id", keep="first", maintain_order=True).select(ITEMS.names)
+    reasons = rows.with_row_index("index").join(repeats, on="index", how="left", maintain_order="left")
+    kept = usable.unique("item_id", keep="first", maintain_order=True).select(names)
+    kept = kept.rename(dict(zip(extra.columns, section.extra, strict=True)))
     return kept, _rejects("items", raw, reasons.select(pl.coalesce(REASON, "repeat"))[REASON]), parsed.mended
 
 
-def _repeat() -> pl.Expr:
+def _repeat(names: list[str]) -> pl.Expr:
     """How a row differs from the first of its item_id."""
-    is_other = {name: pl.col(name).ne_missing(pl.col(name).first().over("item_id")) for name in ITEMS.names}
+    is_other = {name: pl.col(name).ne_missing(pl.col(name).first().over("item_id")) for name in names}
     other_text = pl.when(pl.any_horizontal(is_other[name] for name in OWN_TEXTS)).then(pl.lit(OTHER_TEXT))
     return other_text.when(pl.any_horizontal(is_other.values())).then(pl.lit(OTHER_VALUES)).otherwise(pl.lit(DUPLICATE)).alias("repeat")
 
@@ -137,6 +150,25 @@ def _earliest(lines: pl.DataFrame, text: str) -> pl.DataFrame:
     return spellings.sort("item_id", "available_from", text).unique("item_id", keep="first").select("item_id", text)
 
 
+def _users(raw: pl.DataFrame, section: Users) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One row an id. Of an id whose rows differ none is kept: an age or a country that may be the other one must open no door."""
+    user_id = given(raw, USERS.columns[0], section, "users").cast(pl.String).alias("user_id")
+    names = [name for name in section.columns if name != "user_id"]
+    rows = user_id.to_frame().hstack(own(raw, {name: section.columns[name] for name in names}, "users.columns."))
+    is_once = pl.struct(pl.all()).is_first_distinct()
+    reason = rows.select(
+        pl.when(pl.col("user_id").is_null())
+        .then(pl.lit("user_id is missing"))
+        .when(is_once.sum().over("user_id") > 1)
+        .then(pl.lit(OTHER_USER))
+        .when(~is_once)
+        .then(pl.lit(DUPLICATE))
+        .alias(REASON)
+    )[REASON]
+    kept = rows.filter(reason.is_null()).rename({f"users.columns.{name}": name for name in names})
+    return kept.sort("user_id"), _rejects("users", raw, reason)
+
+
 def _rejects(table: str, raw: pl.DataFrame, reason: pl.Series) -> pl.DataFrame:
     rejected = raw.with_columns(reason.alias("__reason__")).filter(pl.col("__reason__").is_not_null())
     theirs = [name for name in raw.columns if name not in (FILE, ROW)]
@@ -161,10 +193,15 @@ def _by_reason(rejects: pl.DataFrame) -> pl.DataFrame:
 
 
 def reject_empty(tables: Tables, config: Config) -> Tables:
-    """The tables if both hold a row. Raises TableError naming the most frequent reasons."""
+    """The tables if each holds a row. Raises TableError naming the most frequent reasons."""
     faults = []
-    for table, kept, path in (("items", tables.items, config.items.path), ("events", tables.events, config.events.path)):
-        if kept.is_empty():
+    asked = (
+        ("items", tables.items, config.items.path),
+        ("events", tables.events, config.events.path),
+        ("users", tables.users, config.users.path),
+    )
+    for table, kept, path in asked:
+        if kept is not None and kept.is_empty():
             reasons = top_reasons(tables.rejects.filter(pl.col("table") == table))
             faults.append(f"{table}: none of the {tables.counts[f'{table} read']:,} rows of {path} can be used ({reasons})")
     if faults:

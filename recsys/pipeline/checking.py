@@ -1,11 +1,13 @@
-"""`recsys check`: the checks of the data, whether the windows fit in them, and whether a loss over impressions has any."""
+"""`recsys check`: the checks of the data, whether the windows fit in them, and the rules, and whether a loss over impressions has any."""
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 
-from recsys import ingest, timeline
+from recsys import ingest, rules, timeline
 from recsys.blocks import Catalogue
+from recsys.config import Config
 from recsys.errors import RecsysError
 from recsys.ingest import CheckResult
 from recsys.pipeline.job import Job
@@ -21,8 +23,9 @@ def check(job: Job) -> list[CheckResult]:
         ledger = timeline.evaluation_ledger(*timeline.span(tables.events.lazy()), job.config)
     except RecsysError as error:
         return [*results, CheckResult("windows", "FAIL", 1, str(error), ())]
+    ruled = [_rules(job, tables)] if job.config.rules.names else []
     lists = [] if job.config.text.loss == "softmax" else [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
-    return [*results, _windows(tables.events, ledger), *lists]
+    return [*results, _windows(tables.events, ledger), *ruled, *lists]
 
 
 def _windows(events: pl.DataFrame, ledger: timeline.Ledger) -> CheckResult:
@@ -31,6 +34,25 @@ def _windows(events: pl.DataFrame, ledger: timeline.Ledger) -> CheckResult:
         return CheckResult("windows", "FAIL", len(empty), f"nobody acted in: {', '.join(empty)}. Choose longer windows in [time].", ())
     spans = tuple(f"{w.name} {w.start:%Y-%m-%d} to {w.end:%Y-%m-%d}: {len(timeline.active_users(events, w))} users" for w in ledger.windows)
     return CheckResult("windows", "PASS", len(spans), "text, ranker folds, valid and test fit in the data", spans)
+
+
+def try_rules(config: Config, items: pl.DataFrame, users: pl.LazyFrame | None) -> list[str]:
+    """Read every rule on every item and user: what can never come true. Raises SourceError where a condition does not fit."""
+    if not config.rules.names:
+        return []
+    known = users.collect() if users is not None else pl.DataFrame()
+    everything = np.ones(items.height, bool)
+    return rules.Book.of(config.rules, items, known.head(0), everything, None).tried(known, config.rank.k)
+
+
+def _rules(job: Job, tables: ingest.Tables) -> CheckResult:
+    users = tables.users.lazy() if tables.users is not None else None
+    try:
+        notes = try_rules(job.config, tables.items, users)
+    except RecsysError as error:
+        return CheckResult("rules", "FAIL", 1, str(error), ())
+    fitting = f"{len(job.config.rules.names)} rules fit the columns of items and users"
+    return CheckResult("rules", "WARN" if notes else "PASS", len(notes), "; ".join(notes) if notes else fitting, ())
 
 
 def _lists(job: Job, catalogue: Catalogue, events: pl.DataFrame, window: timeline.Window) -> CheckResult:

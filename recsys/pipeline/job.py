@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -51,7 +52,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """One line to stderr."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Silent(Display):
@@ -66,10 +67,11 @@ class Silent(Display):
 
 @dataclass
 class Clock:
-    """Seconds spent in each stage."""
+    """Seconds spent in each stage, by all threads together."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     only: str | None = None
+    _adding: Lock = field(default_factory=Lock, repr=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -79,7 +81,8 @@ class Clock:
             yield
         finally:
             if self.only is None:
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+                with self._adding:
+                    self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
     @contextmanager
     def all_to(self, name: str) -> Iterator[None]:

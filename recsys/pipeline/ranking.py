@@ -1,6 +1,7 @@
 """`recsys rank`: tonight's list of every user, chunk by chunk through the function that made the training rows, published whole."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recsys.errors import FutureError, SourceError
 from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
+from recsys.pipeline.ruling import Ruling
 from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
 from recsys.pipeline.texts import load_texts
@@ -23,8 +25,49 @@ from recsys.publish import Promise
 from recsys.publish import publish as publish_night
 from recsys.text import InterestModel
 
+See = Callable[[pl.DataFrame, pl.DataFrame], None]
+"""Sees the features of a chunk's candidates, and its RECOMMENDATIONS."""
+
 Examine = Callable[[Draft, Watch, pl.LazyFrame], None]
 """Looks at a night that is written and not yet published, with what was counted of it and the events; may add to it, and may refuse it."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run with everything fitted that it needs to rank as of one moment: only the users are missing."""
+
+    run_id: str
+    model: ranker.Ranker
+    known: Snapshot
+    events: pl.LazyFrame
+
+    def lists(self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling, see: See = lambda *_: None) -> Iterator[pl.DataFrame]:
+        """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
+        known, done = self.known, 0
+        for rows in chunks(known, self.events, user_ids, job.clock):
+            part = rows.block.history.user_ids
+            scores = self.model.score(rows.frame, rows.told)
+            scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
+            placed = ruling.placed(rows, scores)
+            lists = rules.recommend(scored, rows.frame, known.as_of, self.run_id, k, job.config.project.task, placed)
+            with job.clock.stage("monitor"):
+                see(rows.frame, lists)
+            yield lists
+            done += len(part)
+            job.display.progress("ranking users", done, len(user_ids))
+
+
+def make_ready(job: Job, run: Run, items: pl.DataFrame, events: pl.LazyFrame, as_of: datetime) -> Ready:
+    """Fit everything that is fitted as of a moment. `items`, `events`: the tables of `tables.read`."""
+    catalogue = Catalogue.of(items)
+    side = load_texts(job, InterestModel.load(run.file("text/tower.json").parent, job.config.text), catalogue)
+    categories = run.record("categories")["categories"]
+    known = snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
+    return Ready(run.run_id, ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"]), known, events)
+
+
+TONIGHT = ("project", "items", "events", "users", "check", "rank", "rules", "publish", "nightly", "monitor")
+"""Sections of the config that are of the night, not of the run."""
 
 
 def rank(
@@ -76,27 +119,43 @@ def publish(
     as_of, k = datetime.fromisoformat(request["as_of"]), request["k"]
     sinks = () if out else sinks_of(job.config.publish)
     items, events = tables_of.read(tables)
-    known = _snapshot(job, run, Catalogue.of(items), events, as_of)
+    ready = make_ready(job, run, items, events, as_of)
     user_ids = tables_of.users_before(events, as_of) if users is None else users
-    watch = Watch(known)
+    watch, ruling = Watch(ready.known), ruling_of(job, ready, tables_of.users(tables), k)
 
     def look(night: Draft) -> None:
+        night.manifest |= ruling.record()
         watch.keep(night)
         examine(night, watch, events)
 
-    offered = known.catalogue.items["item_id"].filter(pl.Series(known.eligible))
-    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered)
-    lists = _lists(job, run, watch, events, user_ids, k)
+    offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
+    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard)
+    lists = _told(job, ready.lists(job, user_ids, k, ruling, watch.see), ruling)
     keep = 0 if out else job.config.publish.keep_nights
     manifest = request | {"sinks": [sink.name for sink in sinks]}
     return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, look)
+
+
+def _told(job: Job, lists: Iterator[pl.DataFrame], ruling: Ruling) -> Iterator[pl.DataFrame]:
+    """The lists, and at their end what the rules did to them. Raises PublishError where they left nobody anything."""
+    yield from lists
+    for line in ruling.said():
+        job.display.say(line)
+
+
+def ruling_of(job: Job, ready: Ready, users: pl.LazyFrame | None, k: int) -> Ruling:
+    """The config's rules over the users table (None: there is none); what a rule cannot do is said."""
+    ruling = Ruling.of(job.config, ready.known, ready.events, users, k)
+    for note in ruling.notes:
+        job.display.say(f"note: {note}")
+    return ruling
 
 
 def config_of(job: Job, run: Run) -> config.Config:
     """How the run was made, with where the tables are and what to list from the file of tonight."""
     made = config_file.parse(run.record("config"), f"config of run {run.run_id}")
     tonight = job.config
-    now = {name: getattr(tonight, name) for name in ("project", "items", "events", "check", "rank", "publish", "nightly", "monitor")}
+    now = {name: getattr(tonight, name) for name in TONIGHT}
     both = made.model_copy(update=now)
     return config_file.parse(both.model_dump(), f"config of run {run.run_id} with the tables of tonight's")
 
@@ -113,13 +172,6 @@ def _refuse_future(run: Run, as_of: datetime, allowed: bool) -> bool:
     return True
 
 
-def _snapshot(job: Job, run: Run, catalogue: Catalogue, events: pl.LazyFrame, as_of: datetime) -> Snapshot:
-    model = InterestModel.load(run.file("text/tower.json").parent, job.config.text)
-    side = load_texts(job, model, catalogue)
-    categories = run.record("categories")["categories"]
-    return snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
-
-
 def _read_users(path: Path) -> pl.Series:
     """One user_id a line. Raises SourceError when there is no such file, or nobody in it."""
     try:
@@ -130,19 +182,3 @@ def _read_users(path: Path) -> pl.Series:
     if not len(users):
         raise SourceError(f"--users {path}: holds no user. Give a text file with one user_id a line.")
     return users
-
-
-def _lists(job: Job, run: Run, watch: Watch, events: pl.LazyFrame, user_ids: pl.Series, k: int) -> Iterator[pl.DataFrame]:
-    known = watch.known
-    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
-    done = 0
-    for rows in chunks(known, events, user_ids, job.clock):
-        part = rows.block.history.user_ids
-        scores = model.score(rows.frame, rows.told)
-        scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.is_seen, rows.pool.rank)
-        lists = rules.recommend(scored, rows.frame, known.as_of, run.run_id, k, job.config.project.task)
-        with job.clock.stage("monitor"):
-            watch.see(rows.frame, lists)
-        yield lists
-        done += len(part)
-        job.display.progress("ranking users", done, len(user_ids))

@@ -83,7 +83,7 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
     label = keys.join(truth, on=["user_id", "item_id"], how="left", maintain_order="left")["label"].fill_null(0).to_numpy()
     matrix = ranker.matrix(chunk.frame, features.names())
     parts = []
-    for asked, allowed in enumerate((np.ones(len(label), bool), ~chunk.is_seen)):
+    for asked, allowed in enumerate((np.ones(len(label), bool), ~pool.is_seen)):
         chosen = np.flatnonzero(allowed & _has_positive(pool.user, (label > 0) & allowed))
         query = (first_query + 2 * pool.user[chosen] + asked).astype(np.uint32)
         parts.append(

@@ -21,6 +21,7 @@ from recsys.blocks import Catalogue
 from recsys.errors import ConfigError, ModelError, TooShortError
 from recsys.lock import alone
 from recsys.pipeline.job import Job, Silent
+from recsys.pipeline.models import settle
 from recsys.pipeline.rows import past_rows, turns
 from recsys.pipeline.sides import fit_sides
 from recsys.pipeline.texts import read_texts, try_texts
@@ -87,7 +88,9 @@ def _searched(job: Job) -> Found:
     name = f"search-{new_run_id(job.now, job.config.digest())}"
     with track(job.config.tracking, job.home.folder, job.config.project.name, name) as tracker:
         tracker.params(flat(job.config.model_dump(mode="json")))
-        return _keep(job, _parts(job, world, ledger, tracker), tracker)
+        found = _keep(job, _parts(job, world, ledger, tracker), tracker)
+    settle(job, is_alone=True)
+    return found
 
 
 def before_test(world: World, ledger: timeline.Ledger) -> World:

@@ -3,7 +3,9 @@
 Training is ranking in the past: `chunk` makes the rows of a fold, of the valid and test windows, and of tonight.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +14,7 @@ from typing import cast
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recsys import candidates, features
 from recsys.blocks import Bools, Catalogue, Floats, History, Index
@@ -74,6 +77,7 @@ class Snapshot:
     text: TextSide
     n_users: int
     config: Config
+    threads: int
 
     def knowing(self, text: TextSide) -> "Snapshot":
         """The same moment with another text side."""
@@ -86,13 +90,12 @@ class Snapshot:
 class Chunk:
     """The candidates of a block of users: one row each, rows of a user contiguous.
 
-    user (r,) row in `block`; item (r,) item_index; is_seen (r,); told (r,): is it of a user of whom text tells; frame (r rows): the
+    user (r,) row in `block`; item (r,) item_index; told (r,): is it of a user of whom text tells; frame (r rows): the
     features; fused (r,): reciprocal-rank fusion of all sources.
     """
 
     block: Block
     pool: Pool
-    is_seen: Bools
     told: Bools
     fused: Floats
     frame: pl.DataFrame
@@ -120,7 +123,7 @@ def snapshot(
         marked = ((ids, features.mark(part, catalogue.items)) for ids, part in batches)
         items = features.item_table(marked, catalogue, as_of, categories)
     sources |= text.sources(cast(Neighbours, sources["item_cosine"]), config.candidates.half_life_days)
-    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config)
+    return Snapshot(as_of, catalogue, catalogue.eligible(as_of, until), sources, items, text, n_users, config, threads)
 
 
 def everyones_history(events: pl.LazyFrame, catalogue: Catalogue, as_of: datetime, config: Config) -> History:
@@ -136,21 +139,31 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
         block = Block(history, snapshot.text.users(history))
         told = snapshot.text.tells_of(history)
         pool = candidates.pool_of(snapshot.sources, block, told, snapshot.eligible, snapshot.config.candidates.per_source)
-        is_seen = history.seen(len(snapshot.catalogue))[pool.user, pool.item]
     with clock.stage("features"):
         behaviour = candidates.fuse(pool, candidates.BEHAVIOUR)
         retrieved = features.Retrieved(pool.user, pool.item, pool.score, pool.rank, behaviour)
         marked = features.mark(events, snapshot.catalogue.items)
         vectors = snapshot.text.vectors.get(candidates.TEXT)
         frame = features.feature_rows(retrieved, history, marked, snapshot.items, snapshot.catalogue, vectors, told)
-    return Chunk(block, pool, is_seen, told[pool.user], candidates.fuse(pool, tuple(pool.rank)), frame)
+    return Chunk(block, pool, told[pool.user], candidates.fuse(pool, tuple(pool.rank)), frame)
 
 
 def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:
-    """The chunks of many users (sorted ids), of bounded memory."""
+    """The chunks of many users (sorted ids), in order, of bounded memory: as many are in the making as there are threads."""
     before = events.filter(pl.col("event_time") < pl.lit(snapshot.as_of, TIME))
-    for part in parts(user_ids, snapshot):
-        yield chunk(snapshot, events_of(before, part), part, clock)
+
+    def made(part: pl.Series) -> Chunk:
+        return chunk(snapshot, events_of(before, part), part, clock)
+
+    # One BLAS thread each: most of a chunk is NumPy over arrays of its own, which many threads do side by side and BLAS's own do not.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(snapshot.threads, initializer=threadpool_limits, initargs=(1,)) as pool:
+        waiting: deque[Future[Chunk]] = deque()
+        for part in parts(user_ids, snapshot):
+            waiting.append(pool.submit(made, part))
+            if len(waiting) > snapshot.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def parts(user_ids: pl.Series, snapshot: Snapshot) -> Iterator[pl.Series]:

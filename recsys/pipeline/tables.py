@@ -12,6 +12,7 @@ from recsys import ingest, schema
 from recsys.artefacts import Run, draft
 from recsys.atomic import sha256
 from recsys.errors import ArtefactError
+from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
 
 FUTURE = "event_time is after"
@@ -21,7 +22,7 @@ EVENTS_AT_ONCE = 100_000
 
 
 def tables(job: Job) -> Run:
-    """The tables of the job's raw files: items, events, rejects and the record `counts`. Ingests where they are not there yet.
+    """The tables of the job's raw files: items, events, users (if any), rejects, the record `counts`. Ingests where they are not there yet.
 
     Tables that rejected events as yet to come are made anew each time: some may have come.
     """
@@ -41,8 +42,13 @@ def read(tables: Run) -> tuple[pl.DataFrame, pl.LazyFrame]:
     return schema.check(tables.table("items"), schema.ITEMS), tables.scan("events")
 
 
+def users(tables: Run) -> pl.LazyFrame | None:
+    """The users, lazily, sorted by user_id; None where the shop gives no such table."""
+    return tables.scan("users") if "users.parquet" in tables.manifest["digests"] else None
+
+
 def _write(job: Job, digest: str) -> Run:
-    made = ingest.ingest(job.config, job.base, job.now)
+    made = forgotten.left_out(ingest.ingest(job.config, job.base, job.now), forgotten.digests(job.home.folder))
     name = digest if not any(FUTURE in reason for reason in made.counts) else f"{digest}-{job.now.astimezone(UTC):%Y%m%d%H%M%S}"
     home = job.home
     if not (home.snapshots / name).exists():
@@ -50,14 +56,18 @@ def _write(job: Job, digest: str) -> Run:
             folder.table("items", schema.check(made.items, schema.ITEMS))
             folder.table("events", schema.check(made.events, schema.EVENTS))
             folder.table("rejects", schema.check(made.rejects, schema.REJECTS))
+            if made.users is not None:
+                folder.table("users", schema.check(made.users, schema.USERS))
             folder.record("counts", made.counts)
     return home.tables(name)
 
 
 def _digest(job: Job) -> str:
-    how = job.config.model_dump(mode="json", include={"items", "events"})
+    paths = {name: getattr(job.config, name).path for name in ("items", "events", "users")}
+    given = [name for name, path in paths.items() if path]
+    how = job.config.model_dump(mode="json", include=set(given))
     sha = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
-    for path in dict.fromkeys((job.config.items.path, job.config.events.path)):
+    for path in dict.fromkeys(paths[name] for name in given):
         for file in ingest.find_files(path, job.base):
             sha.update(f"{file.name} {sha256(file)}".encode())
     return sha.hexdigest()[:16]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys import candidates, text, timeline
-from recsys.artefacts import StateCache, VectorCache
 from recsys.blocks import Bools, Catalogue, Floats, History
+from recsys.caches import StateCache, VectorCache
 from recsys.config import Candidates
+from recsys.item_text import text_digests
 from recsys.pipeline.job import Job
 from recsys.pipeline.shown import HeldOutLists, disliked, shown_lists
 from recsys.pipeline.snapshot import TextSide, everyones_history, weights
@@ -64,7 +65,7 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     if config.distil_epochs:
         text.student_layers(encoder)  # refuses before anything is trained
     values = text.encoder_texts(catalogue.items, config.template, encoder)
-    digests = _digests(values)
+    digests = text_digests(values)
     inputs = encoder.tokens(values)
     unknown = encoder.unknown_share(inputs)
     if unknown > UNKNOWN_SHARE:
@@ -225,7 +226,7 @@ def _shown(job: Job, catalogue: Catalogue, events: pl.LazyFrame, history: Histor
 def load_texts(job: Job, model: text.InterestModel, catalogue: Catalogue) -> TextSide:
     """The vectors of a catalogue by a fitted model: only texts that it never encoded go through the encoder."""
     values = text.encoder_texts(catalogue.items, job.config.text.template, model.encoder)
-    pooled = _pooled(job, model.encoder, _digests(values), None, values)
+    pooled = _pooled(job, model.encoder, text_digests(values), None, values)
     has_text = np.array([value != "" for value in values], bool)
     return side_of(model, pooled, has_text, catalogue, unit(pooled, has_text))
 
@@ -254,10 +255,6 @@ def unit(pooled: Floats, has_text: Bools) -> Floats:
 def _encoder(job: Job, folder: Path) -> text.Encoder:
     config = job.config.text
     return text.Encoder(folder, config.pooling, config.max_tokens, config.train_layers, config.token_budget, text.Way.of(config))
-
-
-def _digests(values: list[str]) -> list[str]:
-    return [hashlib.sha256(value.encode()).hexdigest()[:32] for value in values]
 
 
 def _pooled(job: Job, encoder: text.Encoder, digests: list[str], inputs: text.Inputs | None, values: list[str] | None = None) -> Floats:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from recsys import config, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
-from recsys.pipeline import verdict
+from recsys.pipeline import answering, prices, verdict
+from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
+from recsys.pipeline.models import settle
 from recsys.pipeline.record import report_of
 from recsys.pipeline.rows import Part, columns, fold_rows, past_rows, turns
 from recsys.pipeline.sides import Sides, fit_sides
 from recsys.pipeline.snapshot import Snapshot, snapshot
+from recsys.pipeline.tables import users as users_of
 from recsys.pipeline.texts import Texts, read_texts
 from recsys.pipeline.world import World, read_world
 from recsys.text import Fitted, workers
-from recsys.tracking import Tracker, track
+from recsys.tracking import Served, Tracker, track
 
 BASE = "ranker_no_text"
 """The ranker that the one with text goes on from."""
@@ -57,6 +61,9 @@ class Models:
     seconds: dict[str, float]
 
 
+EXAMPLE = ["a user_id of yours"]
+"""How a registered model is asked: by nobody's real id, which would outlive the wish to be forgotten."""
+
 Examine = Callable[[Job, World, Texts, Models, Snapshot], dict[str, Any]]
 """Looks at what was judged, with what was known at the start of the test window; gives more entries of the report."""
 
@@ -84,6 +91,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
         _say_windows(job, ledger, world)
         _refuse_quiet_test(ledger, world)
+        try_rules(job.config, world.catalogue.items, users_of(world.tables))
         texts = _texts(job, world)
         models = _fit(job, world, texts, ledger, None)
         judged, more = _judge(job, world, texts, models, examine)
@@ -91,6 +99,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
             production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
         run = _keep(job, world, run_id, models, judged, more, production, tracker)
     job.home.point(run_id)
+    settle(job, is_alone=True)
     return run
 
 
@@ -190,7 +199,8 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    return judged, examine(job, world, texts, models, known)
+    priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
+    return judged, priced | examine(job, world, texts, models, known)
 
 
 def _keep(
@@ -211,6 +221,7 @@ def _keep(
         "tables": world.tables.run_id,
         "dataset_digests": world.tables.manifest["digests"],
         "knows_until": production.ledger.folds[-1].end.isoformat(),
+        "encoder_digest": production.sides[-1].model.encoder.digest(),
     }
     with draft(job.home.runs / run_id, manifest) as folder:
         folder.record("config", job.config.model_dump(mode="json"))
@@ -262,7 +273,12 @@ def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
         tracker.figure(name, figure)
     tracker.record("config", run.record("config"))
     tracker.record("report", report)
-    tracker.ranker(production.rankers.whole["ranker"].booster)
+    tracker.model(_served(job, run, production.sides[-1].model.encoder.digest()))
+
+
+def _served(job: Job, run: Run, encoder_digest: str) -> Served:
+    write = partial(answering.pack, job, run, encoder_digest)
+    return Served(write, Path(__file__).with_name("served.py"), EXAMPLE, job.config.rank.k)
 
 
 def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:

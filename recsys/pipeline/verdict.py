@@ -93,7 +93,7 @@ def row_lists(snapshot: Snapshot, chunk: Chunk, system: str, score: NDArray[np.f
     """The lists of each task of a system that scores the candidates: score (r,), allowed (r,)."""
     users, pool = chunk.block.history.user_ids, chunk.pool
     for task in TASKS:
-        rows, item, rank = best(pool.user, pool.item, score, allowed & ~chunk.is_seen if task == "new" else allowed, K)
+        rows, item, rank = best(pool.user, pool.item, score, allowed & ~pool.is_seen if task == "new" else allowed, K)
         yield _named(as_lists(users, snapshot.catalogue, pool.user[rows].astype(np.int64), item, rank), task, system)
 
 

@@ -3,8 +3,9 @@
 A night is written and read back; every sink stages it beside what it serves and reads that back too; then each switches, in one step.
 """
 
+from recsys.publish.hard import Hard, Rest
 from recsys.publish.night import Look, publish
 from recsys.publish.parts import PARTS, REFUSED, Night, Promise
 from recsys.publish.sink import Sink
 
-__all__ = ["PARTS", "REFUSED", "Look", "Night", "Promise", "Sink", "publish"]
+__all__ = ["PARTS", "REFUSED", "Hard", "Look", "Night", "Promise", "Rest", "Sink", "publish"]

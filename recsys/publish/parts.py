@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import PublishError
+from recsys.publish.hard import Hard
 
 PARTS = "recommendations"
 REFUSED = "Nothing was published; what was served before still is."
@@ -40,11 +41,12 @@ class Night:
 
 @dataclass(frozen=True)
 class Promise:
-    """What the lists are held to: `n_asked` users, a list for at least `fewest_share` of them, and none but the items in `offered`."""
+    """What the lists are held to: `n_asked` users, a list for at least `fewest_share` of them, items of `offered` alone, hard rules."""
 
     n_asked: int
     fewest_share: float
     offered: pl.Series
+    hard: Hard | None = None
 
 
 def read_back(night: Night, promise: Promise) -> tuple[int, int]:
@@ -57,7 +59,7 @@ def read_back(night: Night, promise: Promise) -> tuple[int, int]:
     if n_users < promise.fewest_share * promise.n_asked:
         raise PublishError(
             f"{PARTS}: {n_users:,} of {promise.n_asked:,} users have a list, publish.fewest_share asks for {promise.fewest_share:.0%}. "
-            f"{REFUSED} Look at what the others could be offered (availability, project.task)."
+            f"{REFUSED} Look at what the others could be offered (availability, project.task, [rules])."
         )
     return n_users, n_rows
 
@@ -79,4 +81,15 @@ def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[int, i
         wrong = users.filter(~pl.col(column))["user_id"]
         if len(wrong):
             raise PublishError(f"{name}: {len(wrong)} of {users.height} users {fault} (first: user_id={wrong[0]}). {REFUSED}")
+    if promise.hard:
+        _check_hard(part, name, promise.hard)
     return users.height, part.height
+
+
+def _check_hard(part: pl.DataFrame, name: str, hard: Hard) -> None:
+    broken = list(hard.breaches(part))
+    if broken:
+        told = "; ".join(
+            f"{rows.height} rows break {rule} (first: user_id={rows['user_id'][0]}, item_id={rows['item_id'][0]})" for rule, rows in broken
+        )
+        raise PublishError(f"{name}: {told}. {REFUSED} Take the rule out or mend the tables, and rank again.")

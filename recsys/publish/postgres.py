@@ -88,6 +88,16 @@ class PostgresSink:
         with self._connection() as connection:
             connection.execute(self._sql("DROP TABLE IF EXISTS {table}", night))
 
+    def forget(self, user_id: str) -> int:
+        """Delete the user's rows from the table of every night, in one transaction."""
+        n_rows = 0
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename LIKE 'night %%'", (self.schema,))
+            for (table,) in cursor.fetchall():
+                cursor.execute(sql.SQL("DELETE FROM {} WHERE user_id = %s").format(sql.Identifier(self.schema, str(table))), (user_id,))
+                n_rows += cursor.rowcount
+        return n_rows
+
     def _drop_strays(self, cursor: Cursor) -> None:
         """Tables of nights that were staged and never served: their process was killed in between."""
         strays = "SELECT substr(tablename, 7) FROM pg_tables WHERE schemaname = %s AND tablename LIKE 'night %%'"
@@ -96,21 +106,22 @@ class PostgresSink:
             cursor.execute(sql.SQL("DROP TABLE {}").format(self._table(str(stray))))
 
     def _compare(self, cursor: Cursor, night: Night, part: pl.DataFrame, place: int) -> None:
-        ask = self._sql("SELECT " + ", ".join(TYPES) + " FROM {table} WHERE user_id = ANY(%s)", night)
-        cursor.execute(ask, (part["user_id"].unique().to_list(),))
-        found = pl.DataFrame(cursor.fetchall(), schema=list(TYPES), orient="row", infer_schema_length=None)
+        some = sql.Literal(part["user_id"].unique().to_list())
+        asked = self._sql("SELECT " + ", ".join(TYPES) + " FROM {table} WHERE user_id = ANY({some})", night, some=some)
+        # Out by COPY, as it went in: rows fetched one by one take longer than writing them did.
+        with cursor.copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)").format(asked)) as copy:
+            found = _from_csv(b"".join(copy))
         order = ["user_id", "rank"]
-        typed = found.cast({column.name: column.dtype for column in RECOMMENDATIONS.columns}).sort(order)
-        if not typed.equals(part.select(RECOMMENDATIONS.names).sort(order)):
+        if not found.sort(order).equals(part.select(RECOMMENDATIONS.names).sort(order)):
             raise PublishError(f"{self.name}: part {place} of {night.night_id} reads back differently from what was written.")
 
     def _table(self, night_id: str) -> sql.Identifier:
         return sql.Identifier(self.schema, f"night {night_id}")
 
-    def _sql(self, text: LiteralString, night: Night | None = None) -> sql.Composed:
+    def _sql(self, text: LiteralString, night: Night | None = None, **more: sql.Composable) -> sql.Composed:
         table = self._table(night.night_id if night else "")
         view, nights = sql.Identifier(self.schema, "recommendations"), sql.Identifier(self.schema, "nights")
-        return sql.SQL(text).format(table=table, view=view, nights=nights)
+        return sql.SQL(text).format(table=table, view=view, nights=nights, **more)
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
@@ -127,3 +138,10 @@ def _csv(part: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     part.select(list(TYPES)).write_csv(buffer, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", quote_style="non_numeric")
     return buffer.getvalue()
+
+
+def _from_csv(content: bytes) -> pl.DataFrame:
+    """What COPY gave, every field in quotes, as RECOMMENDATIONS."""
+    read = pl.read_csv(content, has_header=False, schema=dict.fromkeys(TYPES, pl.String), raise_if_empty=False)
+    time = pl.col("as_of").str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", time_zone="UTC")
+    return read.with_columns(time, pl.col("score").cast(pl.Float64), pl.col("rank").cast(pl.Int32)).select(RECOMMENDATIONS.names)

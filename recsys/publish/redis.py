@@ -71,6 +71,16 @@ class RedisSink:
             self._remove(server, night.night_id)
             server.srem(self._key("staged"), night.night_id)
 
+    def forget(self, user_id: str) -> int:
+        """Remove the user's keys of every night; returns how many rows they held."""
+        with self._server() as server:
+            nights = {*map(str, server.lrange(self._key("nights"), 0, -1)), *map(str, server.smembers(self._key("staged")))}
+            keys = [self._key(f"{night_id}:{user_id}") for night_id in sorted(nights)]
+            held = [json.loads(value) for value in server.mget(keys) if value] if keys else []
+            if held:
+                server.unlink(*keys)
+        return sum(map(len, held))
+
     def _drop_strays(self, server: "redis.Redis") -> None:
         """Keys of nights that were staged and never served: their process was killed in between."""
         for stray in map(str, server.smembers(self._key("staged"))):

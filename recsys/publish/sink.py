@@ -23,3 +23,6 @@ class Sink(Protocol):
 
     def drop(self, night: Night) -> None:
         """Take away a staged night that is not to be served."""
+
+    def forget(self, user_id: str) -> int:
+        """Remove the user's rows from every night that is kept; returns how many."""

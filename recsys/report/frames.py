@@ -35,6 +35,14 @@ def slices_frame(run: Run, task: str, slice: str | None = None) -> "pd.DataFrame
     return _frame(found, text=("slice", "value", "system", "role"))
 
 
+def runs_frame(runs: list[Run], task: str) -> "pd.DataFrame":
+    """A row of `rows.run` for each run that has the task, the latest test window last; NaN where undefined."""
+    reports = [run.record("report") for run in runs]
+    found = [rows.run(report, task) for report in reports if task in report["tasks"]]
+    names = ("run_id", "start", "end", "best_other_name", "word")
+    return _frame(sorted(found, key=lambda row: (row["end"], row["run_id"])), text=names)
+
+
 def recall_frame(run: Run) -> "pd.DataFrame":
     """source, value, alone, only: shares of what users went for, the best source first."""
     return _frame(rows.recall(run.record("report")), text=("source",))

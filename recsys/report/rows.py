@@ -100,5 +100,35 @@ def seconds(report: Report) -> list[Row]:
     return sorted(rows, key=lambda row: (-row["seconds"], row["stage"]))
 
 
+def run(report: Report, task: str) -> Row:
+    """One run among others: run_id, start and end of its test window, ndcg, low, high of the ranker, n users, ndcg without text, of the
+    best other and its name, gained by text with its interval and word, candidate recall, minutes.
+    """
+    test = next(window for window in windows(report) if window["name"] == "test")
+    figures = {name: by[MAIN] for name, by in report["tasks"][task]["systems"].items()}
+    judged, best = figures[JUDGED], best_other(report["tasks"][task]["systems"])
+    gained = next(
+        (pair for pair in paired(report, task) if pair["against"] == WITHOUT_TEXT), dict.fromkeys(("difference", "low", "high", "word"))
+    )
+    return {
+        "run_id": report["run_id"],
+        "start": test["start"],
+        "end": test["end"],
+        "ndcg": judged["value"],
+        "low": judged["low"],
+        "high": judged["high"],
+        "n": judged["n"],
+        "without_text": figures[WITHOUT_TEXT]["value"] if WITHOUT_TEXT in figures else None,
+        "best_other": figures[best]["value"] if best else None,
+        "best_other_name": best,
+        "gained": gained["difference"],
+        "gained_low": gained["low"],
+        "gained_high": gained["high"],
+        "word": gained["word"],
+        "recall": report["candidate_recall"]["total"],
+        "minutes": sum(report["seconds"].values()) / 60,
+    }
+
+
 def _descending(value: float | None) -> float:
     return float("inf") if value is None else -value

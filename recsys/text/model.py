@@ -16,13 +16,13 @@ from scipy import sparse
 from recsys.blocks import Bools, Floats, History
 from recsys.config import Text
 from recsys.errors import DataError, ModelError
+from recsys.item_text import item_texts
 from recsys.schema import EVENT_TYPES
 from recsys.text.encoder import Encoder
 from recsys.text.inputs import Inputs
 from recsys.text.int8 import Int8
 from recsys.text.past import Past, past_of, whole_past
 from recsys.text.shown import Shown
-from recsys.text.template import item_texts
 from recsys.text.tower import Tower
 from recsys.text.tuning import Way
 

@@ -1,4 +1,4 @@
-"""Scored candidates and the rules of the shop to recommendations: seen items, at most k, ties by item_id, a reason each."""
+"""Scored candidates to recommendations: seen items, at most k, ties by item_id, or as the rules of the shop placed them; a reason each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys.rules.ruled import Placed
 from recsys.schema import RECOMMENDATIONS, TIME
 
 REASONS = {
@@ -19,6 +20,8 @@ REASONS = {
     "category_popularity": "popular in the favourite categories",
     "popularity": "popular now",
 }
+PINNED = "placed by the shop"
+"""The reason of an item that a rule pins."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,13 @@ class Scored:
     rank: dict[str, NDArray[np.float32]]
 
 
-def recommend(scored: Scored, frame: pl.DataFrame, as_of: datetime, run_id: str, k: int, task: str) -> pl.DataFrame:
-    """A RECOMMENDATIONS table: each user's best `k`, score descending then item_id. Task `new` leaves out what the user had.
+def recommend(
+    scored: Scored, frame: pl.DataFrame, as_of: datetime, run_id: str, k: int, task: str, placed: Placed | None = None
+) -> pl.DataFrame:
+    """A RECOMMENDATIONS table: each user's best `k`, score descending then item_id, or what the rules `placed`.
 
-    The reason is that of the source that placed the item highest; for an item had before, how often and how long ago.
+    Task `new` leaves out what the user had. The reason is that of the source that placed the item highest; for an item had before,
+    how often and how long ago.
     """
     rows = pl.DataFrame(
         {
@@ -49,10 +55,7 @@ def recommend(scored: Scored, frame: pl.DataFrame, as_of: datetime, run_id: str,
             "source": _best_source(scored.rank),
         }
     )
-    if task == "new":
-        rows = rows.filter(~pl.col("is_seen"))
-    rows = rows.sort("user", "score", "item_id", descending=[False, True, False])
-    rows = rows.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user")).filter(pl.col("rank") <= k)
+    rows = _best(rows, k, task) if placed is None else _as_placed(rows, placed)
     return rows.select(
         user_id=scored.user_ids.gather(rows["user"]),
         item_id="item_id",
@@ -62,6 +65,23 @@ def recommend(scored: Scored, frame: pl.DataFrame, as_of: datetime, run_id: str,
         run_id=pl.lit(run_id),
         reason=_reason(),
     ).select(RECOMMENDATIONS.names)
+
+
+def _best(rows: pl.DataFrame, k: int, task: str) -> pl.DataFrame:
+    if task == "new":
+        rows = rows.filter(~pl.col("is_seen"))
+    rows = rows.sort("user", "score", "item_id", descending=[False, True, False])
+    return rows.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user")).filter(pl.col("rank") <= k)
+
+
+def _as_placed(rows: pl.DataFrame, placed: Placed) -> pl.DataFrame:
+    listed = pl.DataFrame({"row": placed.row, "user": placed.user, "item_id": placed.item_id, "rank": placed.rank, "score": placed.score})
+    listed = listed.with_columns(is_pinned=pl.Series(placed.is_pinned, dtype=pl.Boolean))
+    known = rows.select("likes", "days", "source").with_row_index("row").cast({"row": pl.Int64})
+    known = listed.join(known, on="row", how="left", maintain_order="left")
+    return known.with_columns(
+        source=pl.when("is_pinned").then(pl.lit("pinned")).otherwise("source"), likes=pl.when(~pl.col("is_pinned")).then("likes")
+    )
 
 
 def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:
@@ -75,4 +95,4 @@ def _reason() -> pl.Expr:
     times = pl.when(n == 1).then(pl.lit("once")).otherwise(pl.format("{} times", n))
     ago = pl.when(days == 1).then(pl.lit("1 day")).otherwise(pl.format("{} days", days))
     again = pl.format("{} {}, last {} ago", pl.lit(REASONS["repurchase"]), times, ago)
-    return pl.when(pl.col("likes") > 0).then(again).otherwise(pl.col("source").replace_strict(REASONS))
+    return pl.when(pl.col("likes") > 0).then(again).otherwise(pl.col("source").replace_strict(REASONS | {"pinned": PINNED}))

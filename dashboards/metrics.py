@@ -1,0 +1,212 @@
+"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; did the text pay; and the runs before it."""
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import ablation, charts
+from dashboards.pieces import csv, facts, literal, table
+from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
+from recsys import report
+from recsys.artefacts import Run
+
+SLICES = {"item_age": "age of the item", "item_popularity": "popularity of the item", "user_activity": "activity of the user"}
+FOUR = st.column_config.NumberColumn(format="%.4f")
+TOP = 20
+
+
+def page() -> None:
+    """The page."""
+    here = project()
+    st.title("Metrics")
+    st.caption(f"Project {literal(here.name)}: is the ranker better than simpler systems, for whom, thanks to what, and at what cost.")
+    current = current_run(here.home)
+    complete, faults = here.home.found(here.home.runs)
+    for fault in faults:
+        st.warning(literal(f"Left out: {fault}"), icon=":material/warning:")
+    if not complete:
+        nothing_yet("There is no run yet, so there is nothing to judge.", here, "train")
+        return
+    left, right = st.columns([3, 1])
+    with left:
+        run = _choose_run(complete[::-1], current)
+    names = report.tasks_of(run)
+    task = right.segmented_control("Task", names, default=names[0], required=True, key="task", bind="query-params")
+    st.caption(f"Task {task}: {report.SEEN_IN.get(task, '')}.")
+    _headline(run, task)
+    drawn = {
+        "Systems": _systems,
+        "Slices": _slices,
+        "Candidates": _candidates,
+        "Learning": _learning,
+        "Features": _features,
+        "Windows and cost": _windows,
+        "Runs over time": partial(_runs, here, complete),
+    }
+    if report.has_ablation(run):
+        drawn["Did the text pay?"] = ablation.draw
+    for tab, draw in zip(st.tabs(list(drawn), key="part", bind="query-params"), drawn.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(run, task)
+
+
+def _choose_run(complete: list[Run], current: Run | None) -> Run:
+    by_id = {run.run_id: run for run in complete}
+    first = list(by_id).index(current.run_id) if current and current.run_id in by_id else 0
+    chosen = by_id[st.selectbox("Run", list(by_id), index=first, key="run", bind="query-params")]
+    if current is None or chosen.run_id != current.run_id:
+        st.caption(f"Not the current run{'' if current is None else ', which is ' + literal(current.run_id)}.")
+    return chosen
+
+
+def _headline(run: Run, task: str) -> None:
+    systems, paired = report.systems_frame(run, task).set_index("system"), report.paired_frame(run, task).set_index("against")
+    content = report.object_of(run)
+    ranker = systems.loc["ranker"]
+    others = systems.drop(index=["ranker", "ranker_no_text"], errors="ignore")
+    without = content["tasks"][task]["n_without_truth"]
+    facts(
+        ("ndcg@10 of the ranker", figure(ranker["ndcg@10"]), f"[{figure(ranker['low'])}, {figure(ranker['high'])}]"),
+        _difference("Gained by text", paired, "ranker_no_text"),
+        _difference(f"Against {others.index[0]}", paired, others.index[0]),
+        ("Candidate recall", figure(content["candidate_recall"]["total"]), "the ceiling of the ranker"),
+        ("Users judged", f"{ranker['n']:,.0f}", f"{without:,} more had nothing to find"),
+    )
+
+
+def _difference(label: str, paired: pd.DataFrame, against: str) -> tuple[str, str, str]:
+    row = paired.loc[against]
+    return label, figure(row["difference"], "+"), f"{row['word']} [{figure(row['low'], '+')}, {figure(row['high'], '+')}]"
+
+
+def figure(value: float | None, sign: str = "") -> str:
+    """A figure with four digits; `-` where it is undefined."""
+    return "-" if pd.isna(value) else f"{value:{sign}.4f}"
+
+
+def _systems(run: Run, task: str) -> None:
+    systems, paired = report.systems_frame(run, task), report.paired_frame(run, task)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Every system on the same users")
+        st.altair_chart(charts.systems(systems))
+    with right:
+        st.subheader("The ranker against each, paired by user")
+        st.altair_chart(charts.paired(paired))
+        st.caption("Green: the ranker is better; red: worse; grey: undecided, zero lies inside the 95 % interval of the difference.")
+    shown = systems.assign(interval=[f"[{figure(low)}, {figure(high)}]" for low, high in zip(systems["low"], systems["high"], strict=True)])
+    columns = {"system": "system", "ndcg@10": FOUR, "interval": "95 % interval of ndcg@10"}
+    columns |= dict.fromkeys(("recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10"), FOUR) | {"n": _count("users")}
+    table(shown, f"systems {task} {run.run_id}", columns)
+    st.caption("Novelty: how rare the listed items are, in bits. Coverage: share of the catalogue in at least one list.")
+    table(paired, f"paired {task} {run.run_id}", {"against": "ranker against"} | ablation.DIFFERENCE | {"word": "ranker is"})
+
+
+def _count(label: str) -> object:
+    return st.column_config.NumberColumn(label, format="localized")
+
+
+def _slices(run: Run, task: str) -> None:
+    whole = report.slices_frame(run, task)
+    if whole.empty:
+        st.info("Nobody is judged in this task, so there are no slices.", icon=":material/info:")
+        return
+    names = sorted(whole["slice"].unique())
+    chosen = st.segmented_control("Slice", names, default=names[0], required=True, format_func=lambda name: SLICES.get(name, name))
+    frame = report.slices_frame(run, task, chosen)
+    st.altair_chart(charts.slices(frame))
+    wide = frame.pivot(index=["value", "n"], columns="system", values="ndcg").reset_index()
+    systems = [name for name in report.systems_frame(run, task)["system"] if name in wide]
+    columns = {"value": SLICES.get(chosen, chosen), "n": _count("users")} | dict.fromkeys(systems, FOUR)
+    table(wide, f"slices {chosen} {task} {run.run_id}", columns)
+    st.caption("ndcg@10. A slice of items counts only those items as relevant; the lists stay as they are.")
+
+
+def _candidates(run: Run, task: str) -> None:
+    found, frame = report.object_of(run)["candidate_recall"], report.recall_frame(run)
+    total = "-" if found["total"] is None else f"{found['total']:.1%}"
+    st.subheader(f"{total} of what users went for was among their candidates")
+    st.caption("The mean over users of the test window, items they had before included. A ranker cannot list what no source retrieved.")
+    left, right = st.columns(2, gap="large")
+    left.altair_chart(charts.recall(frame))
+    names = {"value": "recall, mean of users", "alone": "share of all pairs", "only": "by no other source"}
+    with right:
+        columns = {name: st.column_config.NumberColumn(label, format="percent") for name, label in names.items()}
+        table(frame, f"candidate recall {run.run_id}", {"source": "source"} | columns)
+
+
+def _learning(run: Run, task: str) -> None:
+    curves = report.curves_frames(run)
+    drawn = (("Text model", "text", charts.text_curve), ("Ranker", "ranker", charts.ranker_curve))
+    for place, (title, name, draw) in zip(st.columns(2, gap="large"), drawn, strict=True):
+        with place:
+            st.subheader(title)
+            if curves[name].empty:
+                st.caption("No curve: nothing was chosen on a valid window.")
+            else:
+                st.altair_chart(draw(curves[name]))
+                csv(curves[name], f"curve {name} {run.run_id}")
+    st.caption(
+        f"{report.chosen_text(report.object_of(run))} Those without text, `ranker_no_text`, know what behaviour can find; those added are "
+        "for users who liked something that text knows."
+    )
+
+
+def _features(run: Run, task: str) -> None:
+    frame = report.importance_frame(run)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader(f"The first {min(TOP, len(frame))} of {len(frame)} features")
+        st.altair_chart(charts.importance(frame.head(TOP)))
+    with right:
+        st.subheader("What they mean")
+        columns = {"feature": "feature", "gain": st.column_config.NumberColumn(format="percent"), "meaning": "meaning"}
+        table(frame, f"features {run.run_id}", columns, 560 if len(frame) > 15 else None)
+
+
+def _windows(run: Run, task: str) -> None:
+    content = report.object_of(run)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader("Windows")
+        windows = report.windows_frame(run)
+        st.altair_chart(charts.windows(windows))
+        day = st.column_config.DateColumn(format="YYYY-MM-DD")
+        table(
+            windows,
+            f"windows {run.run_id}",
+            {"name": "window", "start": day, "end": day, "n_events": _count("events"), "n_queries": _count("users")},
+        )
+        st.caption(f"The end is not included. Eligible: {content['eligibility']}.")
+    with right:
+        st.subheader("Cost")
+        table(report.seconds_frame(run), f"cost {run.run_id}", {"stage": "stage", "seconds": st.column_config.NumberColumn(format="%.1f")})
+        st.caption(f"Peak memory {content['peak_memory_mb']:,.0f} MB. The refit runs every stage again, up to the end of the events.")
+
+
+def _runs(here: Project, complete: list[Run], run: Run, task: str) -> None:
+    frame = runs_frame(complete, task)
+    st.altair_chart(charts.runs(frame))
+    st.caption(
+        "Each run is judged on its own test window. Where the windows differ, so do the users and what they did: a run that reaches less a "
+        "week later need not be a worse one. The gain by text is within a run, on the same users, so it may be compared more freely."
+    )
+    signed = {
+        name: st.column_config.NumberColumn(label, format="%+.4f")
+        for name, label in (("gained", "gained by text"), ("gained_low", "low"), ("gained_high", "high"))
+    }
+    columns = {
+        "run_id": "run",
+        "end": "test window until",
+        "ndcg": st.column_config.NumberColumn("ndcg@10", format="%.4f"),
+        "low": FOUR,
+        "high": FOUR,
+    }
+    columns |= signed | {"word": "with text it is", "recall": st.column_config.NumberColumn("candidate recall", format="%.4f")}
+    columns |= {"n": _count("users"), "minutes": st.column_config.NumberColumn(format="%.1f")}
+    table(frame[::-1], f"runs {task} {here.name}", columns)
+
+
+page()
