@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, dumps, point, pointed, replacing, sha256, temporary_name
 from recsys.errors import ArtefactError
 
-__all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "draft", "new_run_id"]
+__all__ = ["Draft", "Home", "Run", "StateCache", "VectorCache", "collected", "draft", "new_run_id"]
 
 log = logging.getLogger(__name__)
 
@@ -232,6 +232,12 @@ def _read_json(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ArtefactError(f"{path}: is no JSON object. {advice}")
     return content
+
+
+def collected(rows: pl.LazyFrame, source: Run) -> pl.DataFrame:
+    """The rows of a query over files of a run or night. Raises ArtefactError where one of them cannot be read."""
+    with _readable(source.path):
+        return rows.collect(engine="streaming")
 
 
 @contextmanager
