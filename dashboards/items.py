@@ -3,7 +3,6 @@
 from datetime import datetime
 from html import escape
 
-import pandas as pd
 import polars as pl
 import streamlit as st
 
@@ -33,7 +32,7 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         typed = st.text_input(
-            "Item", key="item", bind="query-params", placeholder="words of a title, or an id", icon=":material/search:", live="300ms"
+            "Item", key="item", bind="query-params", placeholder="words of a title, or an id", icon=":material/search:", live=True
         ).strip()
     with right:
         night = choose_night(here, served)
@@ -212,10 +211,10 @@ def _near(vectors: TextVectors, items: pl.DataFrame, item_id: str, near: pl.Data
     if vectors.row(item_id) is None:
         st.info("This item has no text, or none that was encoded yet: nothing is near it.", icon=":material/info:")
         return
-    named = near.join(items, on="item_id", how="left").with_row_index("rank", 1).to_pandas()
+    named = near.join(items, on="item_id", how="left", maintain_order="left").with_row_index("rank", 1)
     listing(
-        Row(rank(row.rank), row.title, row.item_id, below=row.category if pd.notna(row.category) else "", main=f"{row.cosine:.3f}")
-        for row in named.itertuples()
+        Row(rank(row["rank"]), row["title"], row["item_id"], below=row["category"] or "", main=f"{row['cosine']:.3f}")
+        for row in named.iter_rows(named=True)
     )
     st.caption(
         "On the right the cosine of the two texts, as the run's encoder reads them. An item without an event is near others all the same."
@@ -229,15 +228,15 @@ def _who(here: Project, night: Run | None, item_id: str) -> None:
         nothing_yet("Nothing is published yet.", here, "rank")
         return
     frame = report.listed_for(night, item_id)
-    if frame.empty:
+    if frame.is_empty():
         st.info("It stands in no list of this night.", icon=":material/info:")
         return
     part = f", the first {N_USERS} of {len(frame):,}" if len(frame) > N_USERS else ""
     st.caption(f"Who has it on the highest places{part}; beside the id is the place. Press one to see the whole list.")
     with st.container(horizontal=True):
-        for row in frame.head(N_USERS).itertuples():
-            if st.button(f"{literal(row.user_id)} · {row.rank}", key=f"who {row.user_id}"):
-                st.switch_page("users.py", query_params={"user": row.user_id})
+        for user_id, place in frame.head(N_USERS).select("user_id", "rank").iter_rows():
+            if st.button(f"{literal(user_id)} · {place}", key=f"who {user_id}"):
+                st.switch_page("users.py", query_params={"user": user_id})
     csv(frame, f"who gets {item_id} {night.run_id}")
 
 

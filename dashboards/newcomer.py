@@ -45,9 +45,7 @@ def _chosen(items: pl.DataFrame, chosen: list[str]) -> None:
 
 
 def _search(items: pl.DataFrame, chosen: list[str]) -> None:
-    typed = st.text_input(
-        "Add an item", key="add", placeholder="words of a title, or an id", icon=":material/search:", live="300ms"
-    ).strip()
+    typed = st.text_input("Add an item", key="add", placeholder="words of a title, or an id", icon=":material/search:", live=True).strip()
     rest = items.filter(~pl.col("item_id").is_in(chosen))
     found = report.search_items(rest, typed, N_MATCHES)
     st.caption("The busiest items" if not typed else "Found" if found.height else literal(f"No title and no id holds {typed!r}."))
@@ -76,20 +74,19 @@ def _list(here: Project, source: Run, items: pl.DataFrame, chosen: list[str]) ->
         f"Made just now by {' and by '.join(used) or 'nothing'}. It is what these retrieve as of {source.manifest['as_of'][:10]}, not "
         "the ranker's list: no model was asked. What was chosen is left out, and so is what may not be shown."
     )
-    if made.empty:
+    if made.is_empty():
         st.info("Nobody who chose these chose anything else, and no text is near them.", icon=":material/info:")
         return
-    known = items.to_pandas().set_index("item_id")
-    named = made.assign(title=known.loc[made["item_id"], "title"].to_numpy(), category=known.loc[made["item_id"], "category"].to_numpy())
+    named = made.join(items.select("item_id", "title", "category"), on="item_id", how="left", maintain_order="left")
     listing(
         Row(
-            rank(row.rank),
-            row.title,
-            row.item_id,
-            (("source", report.source_of(row.reason)),),
-            " · ".join(filter(None, (row.reason, row.category))),
+            rank(row["rank"]),
+            row["title"],
+            row["item_id"],
+            (("source", report.source_of(row["reason"])),),
+            " · ".join(filter(None, (row["reason"], row["category"]))),
         )
-        for row in named.itertuples()
+        for row in named.iter_rows(named=True)
     )
     csv(named, f"list of somebody who chose {' '.join(chosen)}"[:80])
 

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pandas as pd
+import polars as pl
 import streamlit as st
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|~$:<>&])")
 
@@ -66,7 +71,7 @@ def rank(place: object) -> str:
     return f'<div class="rank">{escape(str(place))}</div>'
 
 
-def when(moment: pd.Timestamp) -> str:
+def when(moment: datetime) -> str:
     """The left of a row: a moment, UTC."""
     return f'<div class="when">{moment:%Y-%m-%d}<br>{moment:%H:%M}</div>'
 
@@ -91,11 +96,11 @@ def _fact(label: str, value: str, under: str) -> str:
     )
 
 
-def csv(frame: pd.DataFrame, name: str, place: str = "") -> None:
+def csv(frame: "pl.DataFrame | pd.DataFrame", name: str, place: str = "") -> None:
     """A button that downloads a table as `<name>.csv`: made when it is pressed. place: tells two buttons of one name apart."""
     st.download_button(
         "CSV",
-        lambda: frame.to_csv(index=False).encode(),
+        lambda: (frame.write_csv() if isinstance(frame, pl.DataFrame) else frame.to_csv(index=False)).encode(),
         file_name=f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.csv",
         mime="text/csv",
         key=f"csv {name} {place}",
@@ -105,7 +110,7 @@ def csv(frame: pd.DataFrame, name: str, place: str = "") -> None:
     )
 
 
-def table(frame: pd.DataFrame, name: str, columns: dict[str, object], height: int | None = None) -> None:
+def table(frame: "pd.DataFrame", name: str, columns: dict[str, object], height: int | None = None) -> None:
     """A table with only these columns, in this order (the first stays in view), and its CSV with all of them.
 
     columns: name -> label or st.column_config column.
@@ -117,7 +122,7 @@ def table(frame: pd.DataFrame, name: str, columns: dict[str, object], height: in
         csv(frame, name)
 
 
-def _drawn(frame: pd.DataFrame, columns: dict[str, object], height: int | None) -> None:
+def _drawn(frame: "pd.DataFrame", columns: dict[str, object], height: int | None) -> None:
     st.dataframe(
         frame,
         hide_index=True,

@@ -1,6 +1,9 @@
 """Users: what somebody did so far, the list that tonight offers them, another night's list beside it; and a list for somebody new."""
 
-import pandas as pd
+from datetime import datetime
+from typing import Any
+
+import polars as pl
 import streamlit as st
 
 from dashboards import newcomer
@@ -42,7 +45,7 @@ def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
     places = st.columns([2, 3, 3])
     with places[0]:
         typed = st.text_input(
-            "User id", key="user", bind="query-params", placeholder="an id, or its beginning", icon=":material/search:", live="300ms"
+            "User id", key="user", bind="query-params", placeholder="an id, or its beginning", icon=":material/search:", live=True
         )
     with places[1]:
         night = choose_night(here, served)
@@ -56,7 +59,7 @@ def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
         return
     history = report.history_of(here.home, source, user_id)
     tonight = report.tonight_of(here.home, night.run_id, user_id, items_of(here.home, night)) if night else None
-    if history.empty and (tonight is None or tonight.empty):
+    if history.is_empty() and (tonight is None or tonight.is_empty()):
         st.warning(literal(f"No user {user_id!r} in this project: neither an event before {source.manifest['as_of'][:10]} nor a list."))
         _offer("Ids that hold what you typed", report.user_ids(here.home, source, user_id, N_MATCHES))
         return
@@ -86,37 +89,36 @@ def _select(user_id: str) -> None:
     st.session_state["user"] = user_id
 
 
-def _figures(history: pd.DataFrame, tonight: pd.DataFrame | None, source: Run) -> None:
-    as_of = pd.Timestamp(source.manifest["as_of"])
-    latest = f"{history['event_time'].iloc[0]:%Y-%m-%d}" if len(history) else "-"
-    days = f"{counted((as_of - history['event_time'].iloc[0]).days, 'day')} before" if len(history) else "no history"
+def _figures(history: pl.DataFrame, tonight: pl.DataFrame | None, source: Run) -> None:
+    as_of = report.moment_of(source)
+    latest: datetime | None = history["event_time"][0] if len(history) else None
     facts(
         ("Interactions", f"{len(history):,}", f"before {as_of:%Y-%m-%d}"),
-        ("Different items", f"{history['item_id'].nunique():,}", ""),
-        ("Latest", latest, days),
+        ("Different items", f"{history['item_id'].n_unique():,}", ""),
+        ("Latest", f"{latest:%Y-%m-%d}", f"{counted((as_of - latest).days, 'day')} before") if latest else ("Latest", "-", "no history"),
         ("Items in the list", "-" if tonight is None else f"{len(tonight):,}", ""),
     )
 
 
-def _history(history: pd.DataFrame, source: Run, user_id: str) -> None:
+def _history(history: pl.DataFrame, source: Run, user_id: str) -> None:
     as_of = source.manifest["as_of"][:10]
     st.subheader("History")
-    if history.empty:
+    if history.is_empty():
         st.info(f"No interaction of this user before {as_of}.", icon=":material/info:")
         return
     part = f", the latest {N_EVENTS} of {len(history):,}" if len(history) > N_EVENTS else ""
     st.caption(f"Everything before {as_of}, UTC, the latest first{part}")
     shown = history.head(N_EVENTS)
     with st.container(gap="xsmall"):
-        listing(map(_event, shown.to_dict("records")), HEIGHT if len(shown) > 20 else None, "dated")
+        listing(map(_event, shown.iter_rows(named=True)), HEIGHT if len(shown) > 20 else None, "dated")
         csv(history, f"history {user_id}")
 
 
-def _event(event: dict[str, object]) -> Row:
-    return Row(when(event["event_time"]), *_item(event), chips=((str(event["event_type"]), str(event["event_type"])),), **_below(event))
+def _event(event: dict[str, Any]) -> Row:
+    return Row(when(event["event_time"]), *_item(event), chips=((event["event_type"], event["event_type"]),), **_below(event))
 
 
-def _tonight(here: Project, night: Run | None, tonight: pd.DataFrame | None, user_id: str) -> None:
+def _tonight(here: Project, night: Run | None, tonight: pl.DataFrame | None, user_id: str) -> None:
     if night is None or tonight is None:
         st.subheader("Tonight's list")
         nothing_yet("Nothing is published yet.", here, "rank")
@@ -124,34 +126,34 @@ def _tonight(here: Project, night: Run | None, tonight: pd.DataFrame | None, use
     _one_list("Tonight's list", night, tonight, [], user_id)
 
 
-def _listed(night: Run, shown: pd.DataFrame, marks: list[Marks], user_id: str) -> None:
+def _listed(night: Run, shown: pl.DataFrame, marks: list[Marks], user_id: str) -> None:
     st.caption(
         literal(
             f"As of {night.manifest['as_of'][:10]}, by run {night.manifest['run_id']}. Under the price the score: only its order counts."
         )
     )
-    rows = [_place(item, of_item) for item, of_item in zip(shown.to_dict("records"), marks or [()] * len(shown), strict=True)]
+    rows = [_place(item, of_item) for item, of_item in zip(shown.iter_rows(named=True), marks or [()] * len(shown), strict=True)]
     with st.container(gap="xsmall"):
         listing(rows, HEIGHT if len(rows) > 20 else None)
-        named = shown.assign(source=[report.source_of(reason) for reason in shown["reason"]])
+        named = shown.with_columns(source=pl.Series([report.source_of(reason) for reason in shown["reason"]]))
         csv(named, f"list {user_id} {night.run_id}", night.run_id)
 
 
-def _place(item: dict[str, object], marks: Marks) -> Row:
-    reason = str(item["reason"])
+def _place(item: dict[str, Any], marks: Marks) -> Row:
+    reason = item["reason"]
     source = report.source_of(reason)
     chips = (*marks, *((("source", source),) if source else ()))
     kind = "gone" if any(mark == "gone" for mark, _ in marks) else ""
     return Row(rank(item["rank"]), *_item(item), chips=chips, **_below(item, reason), under=f"{item['score']:.4f}", kind=kind)
 
 
-def _item(row: dict[str, object]) -> tuple[str, str]:
-    return str(row["title"]), str(row["item_id"])
+def _item(row: dict[str, Any]) -> tuple[str, str]:
+    return row["title"], row["item_id"]
 
 
-def _below(row: dict[str, object], reason: str = "") -> dict[str, str]:
-    category = str(row["category"]) if pd.notna(row["category"]) else ""
-    return {"below": " · ".join(filter(None, (reason, category))), "main": f"{row['price']:,.2f}" if pd.notna(row["price"]) else ""}
+def _below(row: dict[str, Any], reason: str = "") -> dict[str, str]:
+    price = "" if row["price"] is None else f"{row['price']:,.2f}"
+    return {"below": " · ".join(filter(None, (reason, row["category"]))), "main": price}
 
 
 def _other_night(here: Project, night: Run | None) -> Run | None:
@@ -163,7 +165,7 @@ def _other_night(here: Project, night: Run | None) -> Run | None:
     return here.home.night(chosen) if chosen else None
 
 
-def _side_by_side(here: Project, night: Run, other: Run, tonight: pd.DataFrame, user_id: str) -> None:
+def _side_by_side(here: Project, night: Run, other: Run, tonight: pl.DataFrame, user_id: str) -> None:
     """Both lists, with what entered, left and moved between the other one and this one."""
     before = report.tonight_of(here.home, other.run_id, user_id, items_of(here.home, other))
     here_moves, there_moves = report.moves(tonight, before), report.moves(before, tonight)
@@ -179,9 +181,9 @@ def _side_by_side(here: Project, night: Run, other: Run, tonight: pd.DataFrame, 
         _one_list("The other list", other, before, [(("gone", "left"),) if move is None else () for move in there_moves], user_id)
 
 
-def _one_list(title: str, night: Run, shown: pd.DataFrame, marks: list[Marks], user_id: str) -> None:
+def _one_list(title: str, night: Run, shown: pl.DataFrame, marks: list[Marks], user_id: str) -> None:
     st.subheader(title)
-    if shown.empty:
+    if shown.is_empty():
         st.info(literal(f"The night has no list for {user_id}: it was made for other users."), icon=":material/info:")
         return
     _listed(night, shown, marks, user_id)

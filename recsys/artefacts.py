@@ -24,7 +24,7 @@ from recsys.atomic import MANIFEST, PREFIX, VERSION, Draft, disk, draft, dumps, 
 from recsys.errors import ArtefactError, TableError
 from recsys.schema import MONITORING, check
 
-__all__ = ["Draft", "Home", "Run", "draft", "new_run_id"]
+__all__ = ["Draft", "Home", "Run", "collected", "draft", "new_run_id"]
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +273,12 @@ def _read_json(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ArtefactError(f"{path}: is no JSON object. {advice}")
     return content
+
+
+def collected(rows: pl.LazyFrame, source: Run) -> pl.DataFrame:
+    """The rows of a query over files of a run or night. Raises ArtefactError where one of them cannot be read."""
+    with _readable(source.path):
+        return rows.collect(engine="streaming")
 
 
 @contextmanager

@@ -7,13 +7,16 @@ larger than a block or than the catalogue, except the history of all users, whic
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse
 
 from recsys.schema import EVENT_TYPES, INTERACTIONS, LIKED, TIME
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Floats = NDArray[np.float32]
 Index = NDArray[np.int32]
@@ -162,8 +165,10 @@ class History:
         found: Bools = np.bincount(self.user_index, self.is_liked & items[self.item_index], minlength=self.n_users) > 0
         return found
 
-    def matrix(self, values: Floats, n_items: int) -> sparse.csr_array:
+    def matrix(self, values: Floats, n_items: int) -> "sparse.csr_array":
         """Sparse (n_users, n_items) float32: the sum of `values` (n,) over a user's rows of an item."""
+        from scipy import sparse  # who only wants a catalogue, a page of the dashboard, does not wait for it
+
         shape = (self.n_users, n_items)
         # copy: sum_duplicates works in place, and would reorder the history itself.
         matrix = sparse.csr_array((values.astype(np.float32), self.item_index, self.indptr), shape=shape, copy=True)

@@ -3,9 +3,12 @@
 import re
 from html import unescape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from streamlit.testing.v1 import AppTest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 APP = Path(__file__).parents[1] / "dashboards" / "app.py"
 PAGES = {"users": "users.py", "metrics": "metrics.py", "items": "items.py", "nights": "nights.py", "data": "volumes.py"}
@@ -74,5 +77,5 @@ def downloads(app: AppTest) -> list[str]:
     return [element.proto.id for element in app.get("download_button")]
 
 
-def frames(app: AppTest) -> list[pd.DataFrame]:
+def frames(app: AppTest) -> "list[pd.DataFrame]":
     return [element.value for element in app.dataframe]

@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from pages import buttons, calm, chips, downloads, facts, html, open_page, press, seen, titles, words
-from toy_run import EVIL, ITEM_IDS, USERS, empty_project, with_night, with_run, with_vectors
+from toy_run import EVIL, ITEM_IDS, MANIFEST, USERS, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home
+from recsys.publish import Promise, publish
 
 ODD = "we*ird_`id` <b>%20 é\t'\"$x$"
 
@@ -180,32 +181,32 @@ def test_a_config_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
     assert "gone.toml" in open_page().error[0].value
 
 
-def test_no_page_has_loaded_a_model_after_all_of_them_were_opened(home: Home, tmp_path: Path) -> None:
+def test_the_first_page_waits_for_no_library_it_can_do_without_and_no_page_loads_a_model(home: Home, tmp_path: Path) -> None:
     with_run(home)
     with_night(home)
     with_vectors(home)
     code = (
         f"import sys; sys.argv = ['app.py', {str(tmp_path / 'recsys.toml')!r}]; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pages import open_page\n"
-        f"open_page(user={USERS[3]!r}); open_page(who='Somebody new', chosen=['item_1']); open_page('metrics')\n"
+        f"open_page(user={USERS[3]!r})\n"
+        "print([name for name in ('pandas', 'altair', 'scipy', 'pyarrow.lib') if name in sys.modules])\n"
+        "open_page(who='Somebody new', chosen=['item_1']); open_page('metrics')\n"
         "open_page('items', item='item_0'); open_page('nights'); open_page('data')\n"
         "print([name for name in ('torch', 'transformers', 'lightgbm', 'mlflow', 'implicit') if name in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n[]\n"
 
 
-def test_a_page_reads_the_rows_of_one_user_and_not_the_table(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_reads_the_part_of_one_user_and_no_other(home: Home) -> None:
     with_run(home)
-    with_night(home)
-    read = []
-    collect = pl.LazyFrame.collect
-
-    def counted(frame: pl.LazyFrame, *arguments: object, **named: object) -> pl.DataFrame:
-        found = collect(frame, *arguments, **named)  # type: ignore[arg-type]
-        read.append(found.height)
-        return found
-
-    open_page(user=USERS[3])
-    monkeypatch.setattr(pl.LazyFrame, "collect", counted)
-    assert len(titles(open_page(user=USERS[4]))) == len(ITEM_IDS)
-    assert max(read) <= len(ITEM_IDS)
+    first = with_night(home)
+    rows = pl.read_parquet(first.path / "recommendations" / "part-00000.parquet")
+    halves = [rows.filter(pl.col("user_id") < USERS[6]), rows.filter(pl.col("user_id") >= USERS[6])]
+    night = publish(iter(halves), MANIFEST, home.nights, Promise(len(USERS), 0.5, pl.Series(ITEM_IDS)))
+    assert len(titles(open_page(user=USERS[7]))) == 10
+    part = night / "recommendations" / "part-00001.parquet"
+    content = part.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    part.write_bytes(content[:4] + bytes(len(content) - footer - 4) + content[-footer:])  # no row of it can be read any more
+    assert len(titles(open_page(user=USERS[3]))) == 10
+    assert open_page(user=USERS[8]).error

@@ -168,18 +168,18 @@ def test_a_history_is_the_users_own_latest_first_and_ends_before_as_of(home: Hom
     history = report.history_of(home, run, USERS[3])
     assert list(history["item_id"]) == ITEM_IDS[4::-1]
     assert history["event_time"].max() < AS_OF
-    assert history["price"].tolist() == [43.0, 33.0, 23.0, 13.0, 3.0]
-    assert history["title"].iloc[-1] == EVIL
-    assert report.history_of(home, run, "nobody").empty
+    assert history["price"].to_list() == [43.0, 33.0, 23.0, 13.0, 3.0]
+    assert history["title"][-1] == EVIL
+    assert report.history_of(home, run, "nobody").is_empty()
 
 
 def test_tonight_shows_titles_and_the_latest_price_before_as_of(home: Home, run: Run) -> None:
     with_night(home)
     tonight = report.tonight_of(home, None, USERS[3])
-    assert tonight["rank"].tolist() == [1, 2, 3, 4, 5]
-    assert tonight["title"].iloc[0] == EVIL
-    assert tonight["price"].tolist() == [11.0, 21.0, 31.0, 41.0, 51.0]
-    assert report.tonight_of(home, None, USERS[-1]).empty
+    assert tonight["rank"].to_list() == [1, 2, 3, 4, 5]
+    assert tonight["title"][0] == EVIL
+    assert tonight["price"].to_list() == [11.0, 21.0, 31.0, 41.0, 51.0]
+    assert report.tonight_of(home, None, USERS[-1]).is_empty()
 
 
 def test_without_a_night_the_message_names_the_command(home: Home, run: Run) -> None:

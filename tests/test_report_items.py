@@ -102,12 +102,12 @@ def test_a_search_of_items_finds_the_id_first_then_titles_in_any_case_the_busies
 def test_what_a_night_lists_is_counted_by_item_and_by_user(home: Home, run: Run) -> None:
     night = with_night(home, items=["item_2", "item_9"])
     assert report.listed(night).rows() == [("item_2", 11, 1.0), ("item_9", 11, 2.0)]
-    assert report.listed_for(night, "item_9")[["user_id", "rank"]].values.tolist() == [[user, 2] for user in USERS[:-1]]
-    assert report.listed_for(night, "item_0").empty
+    assert report.listed_for(night, "item_9").select("user_id", "rank").rows() == [(user, 2) for user in USERS[:-1]]
+    assert report.listed_for(night, "item_0").is_empty()
 
 
 def test_moves_say_how_many_places_higher_an_item_stands() -> None:
-    one, other = (pl.DataFrame({"item_id": list(ids), "rank": range(1, 4)}).to_pandas() for ids in ("abc", "cad"))
+    one, other = (pl.DataFrame({"item_id": list(ids), "rank": range(1, 4)}) for ids in ("abc", "cad"))
     assert report.moves(one, other) == [1, None, -2]
     assert report.moves(other, one) == [2, -1, None]
 
@@ -225,7 +225,7 @@ def test_a_newcomers_list_leaves_out_what_was_chosen_and_what_may_not_be_shown(t
     gone = pl.when(pl.col("item_id") == "i005").then(pl.lit(worlds.END - worlds.DAY)).otherwise("available_until").alias("available_until")
     home, run = of_world(tmp_path, world.items.with_columns(gone), world.events, worlds.END)
     made = report.newcomer_list(report.Choices.of(home, run), None, ["i001", "i003"], ("item_cosine", "text"), 50)
-    assert made["rank"].tolist() == list(range(1, len(made) + 1))
+    assert made["rank"].to_list() == list(range(1, len(made) + 1))
     assert not {"i001", "i003", "i005"} & set(made["item_id"])
     assert {worlds.parity(item) for item in made["item_id"]} == {1}
     assert set(made["reason"]) == {"chosen by people who chose the same"}
@@ -238,7 +238,7 @@ def test_both_ways_are_fused_by_their_places(home: Home, run: Run) -> None:
     alone = [report.newcomer_list(choices, vectors, ["item_1"], (way,), RETRIEVED) for way in ("item_cosine", "text")]
     places = [dict(zip(one["item_id"], one["rank"], strict=True)) for one in alone]
     fused = {item: sum(1 / (60 + place[item]) for place in places if item in place) for item in set(places[0]) | set(places[1])}
-    assert made["item_id"].tolist() == sorted(fused, key=lambda item: (-fused[item], item))
+    assert made["item_id"].to_list() == sorted(fused, key=lambda item: (-fused[item], item))
     assert by_text(choices.catalogue, vectors, ["nobody"]).tolist() == [0.0] * 10
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, collected
 from recsys.schema import INTERACTIONS, TIME
 
 if TYPE_CHECKING:
@@ -49,23 +49,21 @@ def items_of(home: Home, source: Run, item_ids: pl.Series | None = None) -> pl.D
         )
     )
     items = tables.scan("items").filter(is_asked).join(happened, on="item_id", how="left")
-    return (
-        items.select(
-            "item_id",
-            TITLE,
-            "category",
-            pl.coalesce("event_price", "price").alias("price"),
-            pl.coalesce("available_from", "first_event").alias("since"),
-            pl.col("n_events").fill_null(0).cast(pl.UInt32),
-        )
-        .sort("item_id")
-        .collect(engine="streaming")
+    described = items.select(
+        "item_id",
+        TITLE,
+        "category",
+        pl.coalesce("event_price", "price").alias("price"),
+        pl.coalesce("available_from", "first_event").alias("since"),
+        pl.col("n_events").fill_null(0).cast(pl.UInt32),
     )
+    return collected(described.sort("item_id"), tables)
 
 
 def item_of(home: Home, source: Run, item_id: str) -> dict[str, object]:
     """The row of the items table, as the shop gives it; empty for an unknown id."""
-    found = home.tables(source.manifest["tables"]).scan("items").filter(pl.col("item_id") == item_id).collect()
+    tables = home.tables(source.manifest["tables"])
+    found = collected(tables.scan("items").filter(pl.col("item_id") == item_id), tables)
     return found.row(0, named=True) if found.height else {}
 
 

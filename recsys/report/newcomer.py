@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, collected
 from recsys.blocks import Bools, Catalogue, Floats
-from recsys.candidates import FUSION_CONSTANT
 from recsys.report.items import before, moment_of
 from recsys.report.vectors import TextVectors
 from recsys.rules import REASONS
 from recsys.schema import LIKED
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from scipy import sparse
 
 WAYS = ("item_cosine", "text")
 """The sources such a list is made by."""
@@ -33,16 +31,18 @@ class Choices:
     """Who liked what before a moment: liked (n_users, n_items) with 1 in it; may_be_shown (n_items,) at that moment."""
 
     catalogue: Catalogue
-    liked: sparse.csc_array
+    liked: "sparse.csc_array"
     may_be_shown: Bools
 
     @classmethod
     def of(cls, home: Home, source: Run) -> "Choices":
         """As of a run or night. One pass over the events."""
+        from scipy import sparse  # here, and the sources below: no other page waits for them
+
         tables = home.tables(source.manifest["tables"])
         catalogue, moment = Catalogue.of(tables.table("items")), moment_of(source)
         likes = tables.scan("events").filter(before(source) & pl.col("event_type").is_in(LIKED)).select("user_id", "item_id").unique()
-        rows = likes.sort("user_id").select(pl.col("user_id").rle_id(), "item_id").collect()
+        rows = collected(likes.sort("user_id").select(pl.col("user_id").rle_id(), "item_id"), tables)
         user, item = rows["user_id"].to_numpy().astype(np.int64), catalogue.index_of(rows["item_id"])
         shape = (int(user.max(initial=-1)) + 1, len(catalogue))
         liked = sparse.csc_array((np.ones(len(user), np.float32), (user, item)), shape=shape)
@@ -70,12 +70,14 @@ def by_text(catalogue: Catalogue, vectors: TextVectors, chosen: list[str]) -> Fl
     return scores
 
 
-def newcomer_list(choices: Choices, vectors: TextVectors | None, chosen: list[str], ways: tuple[str, ...], k: int) -> "pd.DataFrame":
+def newcomer_list(choices: Choices, vectors: TextVectors | None, chosen: list[str], ways: tuple[str, ...], k: int) -> pl.DataFrame:
     """rank, item_id, score, reason of the `k` best items that may be shown and were not chosen; ties by item_id.
 
     score: the sum of 1 / (60 + place) over the `ways`, where each brings its best hundred; reason: of the way that places it highest.
     vectors None: as if no item had a text.
     """
+    from recsys.candidates import FUSION_CONSTANT
+
     scores = {"item_cosine": choices.cosine(chosen)} if "item_cosine" in ways else {}
     if "text" in ways and vectors:
         scores["text"] = by_text(choices.catalogue, vectors, chosen)
@@ -87,7 +89,7 @@ def newcomer_list(choices: Choices, vectors: TextVectors | None, chosen: list[st
         score=(1 / (FUSION_CONSTANT + pl.col("place"))).sum(), way=pl.col("way").sort_by("place", "way").first()
     )
     best = fused.sort(["score", "item_id"], descending=[True, False]).head(k).with_row_index("rank", 1)
-    return best.select("rank", "item_id", "score", reason=pl.col("way").replace_strict(REASONS, return_dtype=pl.String)).to_pandas()
+    return best.select("rank", "item_id", "score", reason=pl.col("way").replace_strict(REASONS, return_dtype=pl.String))
 
 
 def _retrieved(catalogue: Catalogue, score: Floats, allowed: Bools, way: str) -> pl.DataFrame:

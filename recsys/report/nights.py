@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, collected
 from recsys.errors import ArtefactError
-from recsys.ingest import CheckResult
 from recsys.schema import TIME
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from recsys.ingest import CheckResult
 
 PARTS = "recommendations/part-*.parquet"
 NIGHTS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -57,16 +58,17 @@ def scan_night(night: Run) -> pl.LazyFrame:
 
 def listed(night: Run) -> pl.DataFrame:
     """item_id, n_lists (UInt32), mean_rank (Float64) of every item that stands in a list of the night."""
-    return scan_night(night).group_by("item_id").agg(n_lists=pl.len(), mean_rank=pl.col("rank").mean()).sort("item_id").collect()
+    counts = scan_night(night).group_by("item_id").agg(n_lists=pl.len(), mean_rank=pl.col("rank").mean())
+    return collected(counts.sort("item_id"), night)
 
 
-def listed_for(night: Run, item_id: str) -> "pd.DataFrame":
+def listed_for(night: Run, item_id: str) -> pl.DataFrame:
     """user_id, rank, reason of everybody whose list holds the item, the highest places first."""
     found = scan_night(night).filter(pl.col("item_id") == item_id).select("user_id", "rank", "reason")
-    return found.sort("rank", "user_id").collect().to_pandas()
+    return collected(found.sort("rank", "user_id"), night)
 
 
-def night_checks(home: Home, night: Run) -> list[CheckResult]:
+def night_checks(home: Home, night: Run) -> "list[CheckResult]":
     """Named checks of a night: are its files what was written, and is what it stands on still there. Reads all of its files."""
     said = night.manifest
     return [
@@ -78,7 +80,9 @@ def night_checks(home: Home, night: Run) -> list[CheckResult]:
     ]
 
 
-def _checked(name: str, message: str, look: Callable[[], object]) -> CheckResult:
+def _checked(name: str, message: str, look: Callable[[], object]) -> "CheckResult":
+    from recsys.ingest import CheckResult  # the readers of raw files come with it
+
     try:
         look()
     except ArtefactError as error:

@@ -1,17 +1,12 @@
 """What a user did and what tonight's list offers them, with titles and prices: reads the rows of that user, never the whole table."""
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, collected
 from recsys.report.items import TITLE, before, items_of
 from recsys.report.nights import scan_night
 from recsys.rules import REASONS
 from recsys.schema import INTERACTIONS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAST = "\U0010ffff"
 """No character comes after it."""
@@ -34,17 +29,17 @@ def _ids(home: Home, source: Run, asked: pl.Expr) -> set[str]:
     ids = [home.tables(source.manifest["tables"]).scan("events").select("user_id")]
     if _is_night(source):
         ids.append(scan_night(source).select("user_id"))
-    return set(pl.concat([some.filter(asked).unique() for some in ids]).collect()["user_id"])
+    return set(collected(pl.concat([some.filter(asked).unique() for some in ids]), source)["user_id"])
 
 
 def active_users(home: Home, source: Run, limit: int = 50) -> list[str]:
     """The ids of those who acted last before the as_of of a run or night, the latest first."""
     acts = home.tables(source.manifest["tables"]).scan("events").filter(before(source) & pl.col("event_type").is_in(INTERACTIONS))
     latest = acts.group_by("user_id").agg(pl.col("event_time").max())
-    return latest.sort(["event_time", "user_id"], descending=[True, False]).head(limit).collect()["user_id"].to_list()
+    return collected(latest.sort(["event_time", "user_id"], descending=[True, False]).head(limit), source)["user_id"].to_list()
 
 
-def history_of(home: Home, source: Run, user_id: str) -> "pd.DataFrame":
+def history_of(home: Home, source: Run, user_id: str) -> pl.DataFrame:
     """item_id, title, category, event_type, event_time, price: the user's interactions, latest first.
 
     source: a run or a night; nothing at or after its as_of is shown.
@@ -57,19 +52,20 @@ def history_of(home: Home, source: Run, user_id: str) -> "pd.DataFrame":
     )
     titles = tables.scan("items").select("item_id", TITLE, "category")
     rows = events.join(titles, on="item_id", how="left").sort("event_time", "item_id", "event_type", descending=[True, False, False])
-    return rows.select("item_id", "title", "category", "event_type", "event_time", "price").collect().to_pandas()
+    named = rows.with_columns(pl.col("title").fill_null(pl.col("item_id")))
+    return collected(named.select("item_id", "title", "category", "event_type", "event_time", "price"), tables)
 
 
-def tonight_of(home: Home, night_id: str | None, user_id: str, items: pl.DataFrame | None = None) -> "pd.DataFrame":
+def tonight_of(home: Home, night_id: str | None, user_id: str, items: pl.DataFrame | None = None) -> pl.DataFrame:
     """rank, item_id, title, category, price, score, reason: the user's list of a night (None: the one that is served); no row: no list.
 
     items: of `items_of`, as of the night, where they are at hand. Raises ArtefactError where nothing is published.
     """
     night = home.night(night_id)
-    rows = scan_night(night).filter(pl.col("user_id") == user_id).collect()
+    rows = collected(scan_night(night).filter(pl.col("user_id") == user_id), night)
     known = items_of(home, night, rows["item_id"]) if items is None else items
     described = rows.join(known, on="item_id", how="left").sort("rank").with_columns(pl.col("title").fill_null(pl.col("item_id")))
-    return described.select("rank", "item_id", "title", "category", "price", "score", "reason").to_pandas()
+    return described.select("rank", "item_id", "title", "category", "price", "score", "reason")
 
 
 def source_of(reason: str) -> str:
@@ -77,10 +73,10 @@ def source_of(reason: str) -> str:
     return next((source for source, words in REASONS.items() if reason == words or reason.startswith(f"{words} ")), "")
 
 
-def moves(listed: "pd.DataFrame", other: "pd.DataFrame") -> "list[int | None]":
+def moves(listed: pl.DataFrame, other: pl.DataFrame) -> list[int | None]:
     """How many places each item of a list stands higher than in the other list; None for one that is not in the other."""
     there = dict(zip(other["item_id"], other["rank"], strict=True))
-    return [int(there[item]) - int(rank) if item in there else None for item, rank in zip(listed["item_id"], listed["rank"], strict=True)]
+    return [there[item] - rank if item in there else None for item, rank in zip(listed["item_id"], listed["rank"], strict=True)]
 
 
 def _is_night(source: Run) -> bool:

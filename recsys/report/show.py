@@ -1,14 +1,14 @@
 """What `recsys show USER` prints: what somebody did last, and the list that a night offers them."""
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
+
+import polars as pl
 
 from recsys.artefacts import Home
 from recsys.errors import SourceError
 from recsys.report.people import history_of, tonight_of, user_ids
 from recsys.report.plain import MISSING, aligned, figure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 N_EVENTS = 10
 """Latest events that are shown."""
@@ -23,7 +23,7 @@ def shown_user(home: Home, night_id: str | None, user_id: str) -> dict[str, Any]
     """
     night = home.night(night_id)
     listed, past = tonight_of(home, night_id, user_id), history_of(home, night, user_id).head(N_EVENTS)
-    if listed.empty and past.empty:
+    if listed.is_empty() and past.is_empty():
         near = user_ids(home, night, user_id, N_NEAR) or user_ids(home, night, limit=N_NEAR)
         raise SourceError(
             f"{user_id!r} has neither a list nor a history in night {night.run_id}. There are, for example: {', '.join(near)}."
@@ -53,7 +53,6 @@ def _price(price: float | None) -> str:
     return MISSING if price is None else f"{price:.2f}"
 
 
-def _plain(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows for JSON: None where there is nothing, times as ISO."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(key): value.isoformat() if hasattr(value, "isoformat") else value for key, value in row.items()} for row in rows]
+    return [{key: value.isoformat() if isinstance(value, datetime) else value for key, value in row.items()} for row in frame.to_dicts()]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, collected
 from recsys.schema import EVENT_TYPES
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ COUNTED = ("read", "kept", "merged", "rejected")
 
 def volumes_frame(home: Home, source: Run) -> "pd.DataFrame":
     """day, event_type, n of the events that a run or night stands on: each day of their span and each type they have, 0 where none."""
-    days = home.tables(source.manifest["tables"]).scan("events").select("event_type", day=pl.col("event_time").dt.date())
-    counts = days.group_by("day", "event_type").len("n").collect()
+    tables = home.tables(source.manifest["tables"])
+    days = tables.scan("events").select("event_type", day=pl.col("event_time").dt.date())
+    counts = collected(days.group_by("day", "event_type").len("n"), tables)
     span = counts.select(pl.date_range(pl.col("day").min(), pl.col("day").max()))
     every = span.join(counts.select("event_type").unique(), how="cross").join(counts, on=["day", "event_type"], how="left")
     order = pl.col("event_type").replace_strict({name: place for place, name in enumerate(EVENT_TYPES)}, return_dtype=pl.Int8)
