@@ -1,14 +1,15 @@
-"""Nights: what was published when, by which run, how large, what is served, and whether it is still what was written."""
+"""Nights: what was published and is served, whether it is still what was written, how far it is from the night before, what rules did."""
 
 from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
-from dashboards.pieces import Row, facts, listing, literal, table
+from dashboards.pieces import Row, facts, listing, literal, message, table
 from dashboards.project import Project, choose_night, nothing_yet, project, served_night
 from recsys import report
 from recsys.artefacts import Run
+from recsys.errors import ArtefactError
 
 
 def page() -> None:
@@ -83,7 +84,58 @@ def _checks(here: Project, night: Run) -> None:
         )
 
 
+def _monitoring(here: Project, night: Run) -> None:
+    """How far the night is from the one before, and how its measures went from night to night."""
+    try:
+        frame = report.monitoring_frame(here.home)
+    except ArtefactError as error:
+        st.error(message(error), icon=":material/error:")
+        return
+    own = frame[frame["night_id"] == night.run_id].drop(columns=["night_id", "as_of"])
+    if own.empty:
+        nothing_yet("This night was not measured: `recsys nightly` measures the nights that it makes.", here, "nightly")
+        return
+    counts = own["status"].value_counts()
+    facts(*((status, f"{counts.get(status, 0):,}", "measures") for status in ("PASS", "WARN", "FAIL")))
+    order = own["status"].map({"FAIL": 0, "WARN": 1, "PASS": 2})
+    columns = {"measure": "measure", "key": "of what", "value": st.column_config.NumberColumn("value", format="%.4f"), "status": "status"}
+    table(own.assign(order=order).sort_values(["order", "measure", "key"]).drop(columns="order"), f"monitoring {night.run_id}", columns)
+    whole = frame[(frame["key"] == "") & frame["measure"].isin(own["measure"])]
+    if whole["as_of"].nunique() > 1:
+        st.subheader("From night to night")
+        nights = whole.assign(as_of=whole["as_of"].dt.tz_convert(None))  # UTC; Streamlit's way to Arrow would warn of the zone
+        st.line_chart(nights, x="as_of", y="value", color="measure", x_label="as of", y_label="")
+
+
+def _rules(here: Project, night: Run) -> None:
+    """What each rule did to the lists of the night, and what it costs."""
+    try:
+        found = report.ruled_night(here.home, night.run_id)
+    except ArtefactError as error:
+        st.info(message(error), icon=":material/info:")
+        return
+    did, prices = report.rules_frames(found)
+    names = {"removed": "rows removed", "moved": "rows moved", "users": "users", "short": "lists shorter", "missed": "pins not placed"}
+    st.subheader("What each rule did")
+    st.caption("Each alone, against the lists that there would be without rules.")
+    table(did, f"rules {night.run_id}", {"rule": "rule"} | names)
+    for note in found["tonight"]["notes"]:
+        st.caption(literal(note))
+    if prices is not None:
+        st.subheader("What it costs")
+        st.caption("On the test window of the night's run: ndcg@10, and paired with the lists without rules, with its 95 % interval.")
+        figure = {name: st.column_config.NumberColumn(name, format="%.4f") for name in ("ndcg", "difference", "low", "high", "coverage")}
+        table(prices, f"prices {night.run_id}", {"lists": "lists under"} | figure | {"revenue": "revenue@10"})
+    if found["unpriced"]:
+        st.caption(literal(f"Without a price, as the run was trained with other rules: {', '.join(found['unpriced'])}."))
+
+
 # Another section is a function of the project and the night that is looked at, and a line here.
-SECTIONS: dict[str, Callable[[Project, Run], None]] = {"All nights": _published, "Checks": _checks}
+SECTIONS: dict[str, Callable[[Project, Run], None]] = {
+    "All nights": _published,
+    "Checks": _checks,
+    "Monitoring": _monitoring,
+    "Rules": _rules,
+}
 
 page()

@@ -3,13 +3,18 @@
 import json
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pages import buttons, calm, chips, downloads, facts, frames, open_page, press, seen, titles, words
-from toy_run import EVIL, ITEM_IDS, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
+from toy_run import AS_OF, EVIL, ITEM_IDS, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home, Run
+from recsys.atomic import rewrite
+from recsys.config_rules import Rules
+from recsys.schema import MONITORING
 
 LATER = "20261201-031500-ab12cd"
 
@@ -253,3 +258,34 @@ def test_check_now_runs_the_command_and_shows_what_it_found(home: Home, tmp_path
     assert kept["status"] == "FAIL"
     (tmp_path / "recsys.toml").write_text((tmp_path / "recsys.toml").read_text() + "[rank]\nk = 0\n")
     assert "rank.k" in open_page("data", about="Checks").error[0].value
+
+
+def test_a_night_shows_how_far_it_is_from_the_one_before_what_is_beyond_a_limit_first(home: Home) -> None:
+    with_run(home)
+    night = with_night(home)
+    assert "recsys nightly" in words(open_page("nights", section="Monitoring"))
+    measures = [("churn", "", 0.3, "PASS"), ("volume", "click", 9.5, "WARN"), ("coverage", "", 0.5, "PASS")]
+    for night_id, as_of in (("earlier", AS_OF - timedelta(days=1)), (night.run_id, AS_OF)):
+        rows = [(night_id, as_of, *measure) for measure in measures]
+        home.add_readings(pl.DataFrame(rows, schema={c.name: c.dtype for c in MONITORING.columns}, orient="row"))
+    app = open_page("nights", section="Monitoring")
+    assert [facts(app)[status] for status in ("PASS", "WARN", "FAIL")] == ["2", "1", "0"]
+    assert frames(app)[0]["measure"].tolist() == ["volume", "churn", "coverage"]
+    assert "From night to night" in words(app)
+    (home.folder / "monitoring.parquet").write_bytes(b"PAR1")
+    assert "monitoring.parquet" in words(open_page("nights", section="Monitoring"))
+
+
+def test_a_night_shows_what_each_rule_did_and_costs(home: Home) -> None:
+    with_run(home)
+    night = with_night(home)
+    assert "was made without rules" in words(open_page("nights", section="Rules"))
+    asked = Rules(caps={"category": 1})
+    change = {"removed": 5, "moved": 4, "users": 3, "short": 2, "missed": 0}
+    did = {"set": asked.model_dump(mode="json"), "notes": ["<b>x</b> never comes true"], "n_users": 12, "none": 0, "together": change}
+    rewrite(night.path, {}, {"rules": did | {"by_rule": dict.fromkeys(asked.each, change)}})
+    app = open_page("nights", section="Rules")
+    assert frames(app)[0]["rule"].tolist() == [*asked.each, "all together"]
+    assert frames(app)[0]["removed"].tolist() == [5, 5]
+    assert "Without a price" in words(app)
+    assert "<b>x</b>" not in [element.value for element in app.caption]

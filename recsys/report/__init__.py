@@ -27,7 +27,7 @@ from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.nights import listed, listed_for, night_checks, nights
 from recsys.report.people import active_users, history_of, moves, source_of, tonight_of, user_ids
 from recsys.report.rows import SEEN_IN
-from recsys.report.ruled import ruled_night, ruled_text, rules_text
+from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
 from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
 from recsys.report.vectors import TextVectors, text_vectors
@@ -77,6 +77,7 @@ __all__ = [
     "recall_frame",
     "ruled_night",
     "ruled_text",
+    "rules_frames",
     "rules_text",
     "runs_frame",
     "search_items",

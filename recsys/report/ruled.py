@@ -1,6 +1,6 @@
 """What the rules of the shop do: what each did to a night's lists, and what each costs on the test window, as tables for the terminal."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsys.artefacts import Home, Run
 from recsys.config_rules import Rules
@@ -9,7 +9,11 @@ from recsys.report.plain import MISSING, aligned, figure
 from recsys.report.rows import MAIN, Report
 from recsys.report.words import interval, prose
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WITHOUT = "no rules"
+CHANGES = ("removed", "moved", "users", "short", "missed")
 
 
 def ruled_night(home: Home, night_id: str | None) -> dict[str, Any]:
@@ -66,6 +70,25 @@ def ruled_text(found: dict[str, Any]) -> str:
     if found["unpriced"]:
         parts.append(prose(f"Without a price, as run {found['run_id']} was trained with other rules: {', '.join(found['unpriced'])}."))
     return "\n\n".join(parts)
+
+
+def rules_frames(found: dict[str, Any]) -> tuple["pd.DataFrame", "pd.DataFrame | None"]:
+    """What `ruled_night` found, as frames: what each rule did (rule, removed, moved, users, short, missed), and the prices (lists, ndcg,
+    difference, low, high, coverage, revenue; the paired difference with its interval, missing without rules), None where the run has none.
+    """
+    import pandas as pd
+
+    tonight, priced = found["tonight"], found["prices"]
+    changes = [*tonight["by_rule"].items(), ("all together", tonight["together"])]
+    did = pd.DataFrame([{"rule": name} | {key: change[key] for key in CHANGES} for name, change in changes])
+    if not priced:
+        return did, None
+    rows = []
+    for one in priced["lists"]:
+        pair = one["difference"] or {}
+        figures = {"ndcg": one["ndcg"]["value"], **{key: pair.get(key) for key in ("difference", "low", "high")}}
+        rows.append({"lists": one["name"], **figures, "coverage": one["coverage"]["value"], "revenue": one["revenue"]})
+    return did, pd.DataFrame(rows)
 
 
 def _missed(name: str, change: dict[str, int]) -> str:
