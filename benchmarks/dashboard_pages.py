@@ -5,8 +5,8 @@
 
 Makes a project of that size with random lists, events and vectors in a temporary folder (two nights of users x k lists). Starting:
 seconds from the command to a user's list on the screen of a real browser, in a process that has read nothing, and to the list of
-another user after that. Pages: seconds of the script of each page (Streamlit's AppTest): the first time, when nothing has been read yet,
-and the median of `rounds` more, each for another user or item.
+another user after that. Pages: seconds of the script of each page (Streamlit's AppTest) in a process of its own: the first time, when
+nothing has been read yet, and the median of `rounds` more in the same session, each for another user or item.
 """
 
 import argparse
@@ -166,16 +166,20 @@ import sys, time
 path, page, address, rounds = sys.argv[1:]
 sys.argv = ["app.py", path]
 from pages import APP, PAGES, AppTest
-AppTest.from_string("import streamlit, altair, pandas").run()
-for n in range(int(rounds) + 1):
-    app = AppTest.from_file(APP, default_timeout=120)
+AppTest.from_string("import streamlit, altair, pandas, scipy.sparse").run()
+app = AppTest.from_file(APP, default_timeout=120)
+if page != "users":
     app.query_params["user"] = "nobody"  # so that the pages are known and hardly anything is read
-    if page != "users":
-        app.run()
-        app.switch_page(PAGES[page])
+    app.run()
+    app.switch_page(PAGES[page])
     app.query_params.clear()
+for n in range(int(rounds) + 1):
     for name, value in eval(address).items():
-        app.query_params[name] = value[n % len(value)] if isinstance(value, list) else value
+        chosen = value[n % len(value)] if isinstance(value, list) else value
+        if n and name in ("user", "item"):
+            app.text_input(key=name).set_value(chosen)
+        else:
+            app.query_params[name] = chosen
     begun = time.perf_counter()
     app.run()
     assert not app.exception and not app.error, (app.exception, app.error)

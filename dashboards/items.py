@@ -101,7 +101,7 @@ def _map(vectors: TextVectors, items: pl.DataFrame, chosen: str | None = None) -
     st.altair_chart(maps.chart(frame, maps.frequent(items)), key="map", on_select=_picked, selection_mode=maps.PICK)
     absent = f" {vectors.n_absent:,} items with a text have no vector yet." if vectors.n_absent else ""
     part = f" The busiest {len(frame):,} of {len(drawn.item_id):,} are drawn." if len(frame) < len(drawn.item_id) else ""
-    part = f" Drawn are the {N_AROUND} nearest, larger the {N_NEAR} of the list." if chosen else part
+    part = f" Drawn are the {len(around)} nearest, larger those of the list." if chosen else part
     st.caption(
         f"Each point is an item, by its text as the run reads it. The two directions in which the vectors differ most hold {share:.0%} of "
         f"their variance: the map is a hint, the list of near items is exact. Click a point to see it.{part}{absent}"

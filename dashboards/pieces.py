@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|~$:<>&])")
-
-
 COMMAND = re.compile(r"\\`(recsys [^`]*?)\\`")
+
+
+LONG = 14
+"""Characters of a fact above which it is set smaller."""
 
 
 def literal(text: object) -> str:
@@ -33,10 +35,6 @@ def message(text: object) -> str:
 def counted(n: int, one: str) -> str:
     """So many of something: `1 day`, `2 days`."""
     return f"{n:,} {one}{'' if n == 1 else 's'}"
-
-
-LONG = 14
-"""Characters from which a value is set smaller."""
 
 
 @dataclass(frozen=True)

@@ -42,16 +42,8 @@ def page() -> None:
 
 
 def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
-    places = st.columns([2, 3, 3])
-    with places[0]:
-        typed = st.text_input(
-            "User id", key="user", bind="query-params", placeholder="an id, or its beginning", icon=":material/search:", live=True
-        )
-    with places[1]:
-        night = choose_night(here, served)
-    with places[2]:
-        other = _other_night(here, night)
-    source, user_id = night or run, typed.strip()
+    user_id, night, other = _asked(here, served)
+    source = night or run
     assert source is not None
     if not user_id:
         _offer("Looked at before", st.session_state.get(LOOKED_AT, []))
@@ -63,7 +55,7 @@ def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
         st.warning(literal(f"No user {user_id!r} in this project: neither an event before {source.manifest['as_of'][:10]} nor a list."))
         _offer("Ids that hold what you typed", report.user_ids(here.home, source, user_id, N_MATCHES))
         return
-    st.session_state[LOOKED_AT] = [user_id, *(one for one in st.session_state.get(LOOKED_AT, []) if one != user_id)][:N_MATCHES]
+    _remember(user_id)
     _figures(history, tonight, source)
     if night and other and tonight is not None:
         _side_by_side(here, night, other, tonight, user_id)
@@ -74,6 +66,24 @@ def _somebody(here: Project, run: Run | None, served: Run | None) -> None:
         _history(history, source, user_id)
     with right:
         _tonight(here, night, tonight, user_id)
+
+
+def _asked(here: Project, served: Run | None) -> tuple[str, Run | None, Run | None]:
+    """The user, the night, and the night beside it."""
+    places = st.columns([2, 3, 3])
+    with places[0]:
+        typed = st.text_input(
+            "User id", key="user", bind="query-params", placeholder="an id, or its beginning", icon=":material/search:", live=True
+        )
+    with places[1]:
+        night = choose_night(here, served)
+    with places[2]:
+        return typed.strip(), night, _other_night(here, night)
+
+
+def _remember(user_id: str) -> None:
+    before = st.session_state.get(LOOKED_AT, [])
+    st.session_state[LOOKED_AT] = [user_id, *(one for one in before if one != user_id)][:N_MATCHES]
 
 
 def _offer(words: str, user_ids: list[str]) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from pages import buttons, calm, chips, downloads, facts, frames, open_page, press, seen, titles, words
 from toy_run import AS_OF, EVIL, ITEM_IDS, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home, Run
 from recsys.atomic import rewrite
+from recsys.cli import main
 from recsys.config_rules import Rules
 from recsys.schema import MONITORING
 
@@ -245,6 +247,14 @@ def test_the_checks_are_those_of_the_last_check_the_worst_first(home: Home) -> N
     assert "2026-11-28 01:02 UTC" in seen(app)
     (home.folder / "checks.json").write_text("{")
     assert "recsys check" in open_page("data", about="Checks").error[0].value
+
+
+def test_what_a_check_found_is_printed_also_where_it_cannot_be_kept(home: Home, tmp_path: Path) -> None:
+    home.folder.write_text("a file where the folder should be")
+    done = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "recsys.toml")])
+    assert "FAIL  files" in done.output
+    assert done.exit_code == 2
+    assert "checks.json" in done.output
 
 
 def test_check_now_runs_the_command_and_shows_what_it_found(home: Home, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import worlds
 from click.testing import CliRunner
 
-from recsys import config, config_file, face, ingest, ranker, schema, text
+from recsys import config, config_file, face, ingest, ranker, report, schema, text
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.cli import main
@@ -19,7 +19,7 @@ from recsys.errors import ArtefactError, FutureError, RecsysError, SourceError, 
 from recsys.pipeline import tables
 from recsys.pipeline.job import Clock
 from recsys.pipeline.snapshot import TextSide, chunk, snapshot
-from recsys.pipeline.texts import unit
+from recsys.pipeline.texts import load_texts, unit
 from recsys.pipeline.verdict import SYSTEMS
 from recsys.text.tower import Tower
 
@@ -52,6 +52,19 @@ def test_the_report_has_every_system_and_its_figures(checkerboard) -> None:
         assert {row["b"] for row in report["tasks"][task]["paired"]} == set(SYSTEMS) - {"ranker"}
     assert [w["name"] for w in report["windows"]] == ["text", "fold_1", "fold_2", "valid", "test"]
     assert set(report["seconds"]) == {"ingest", "text", "candidates", "features", "ranker", "evaluate", "refit"}
+
+
+def test_the_vectors_that_a_page_compares_are_those_of_the_text_source_without_its_model(checkerboard) -> None:
+    path, _, run = checkerboard
+    with face.job(path) as job:
+        kept = job.home.tables(run.manifest["tables"])
+        catalogue = Catalogue.of(kept.table("items"))
+        model = text.InterestModel.load(run.file("text/tower.json").parent, job.config.text)
+        expected = load_texts(job, model, catalogue).vectors["text"]
+        found = report.text_vectors(job.home, run, kept)
+    assert found.item_id.to_list() == catalogue.items["item_id"].to_list()
+    assert found.vectors == pytest.approx(expected, abs=1e-5)
+    assert found.n_absent == 0
 
 
 def test_a_night_is_whole_and_says_what_it_is(checkerboard, tmp_path) -> None:
