@@ -155,7 +155,7 @@ def runs(frame: pd.DataFrame) -> alt.LayerChart:
     order = list(frame["run_id"])
     x = alt.X("run_id:N", sort=order, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=170))
     scale = alt.Scale(domain=list(ROLES), range=list(ROLES.values()))
-    colour = alt.Color("role:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
+    colour = alt.Color("role:N", title=None, scale=scale, legend=TWO)
     figures = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("value", "low", "high")]
     tooltip = [
         "run_id",

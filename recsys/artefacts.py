@@ -152,6 +152,10 @@ class Home:
 
     def tables(self, digest: str) -> Run:
         """The ingested tables of that digest. Raises ArtefactError as `load` does."""
+        if not (self.snapshots / digest).is_dir():
+            raise ArtefactError(
+                f"{self.snapshots}: the tables {digest} are gone. `recsys rank` reads the raw files again, for tonight and from then on."
+            )
         return _open(self.snapshots, digest, "Train again: it ingests them.")
 
     def night(self, night_id: str | None = None) -> Run:

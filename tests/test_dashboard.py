@@ -172,7 +172,9 @@ def test_tables_that_are_gone_are_named_and_not_a_traceback(home: Home) -> None:
     with_night(home)
     shutil.rmtree(home.snapshots)
     for page in ("users", "items", "data"):
-        assert "toytables" in open_page(page).error[0].value
+        said = open_page(page).error[0].value
+        assert "toytables" in said
+        assert "`recsys rank`" in said
     assert "FAIL" in chips(press(open_page("nights", section="Checks"), "Check this night"))
 
 

@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from pages import buttons, calm, chips, downloads, facts, frames, open_page, press, seen, titles, words
-from toy_run import AS_OF, EVIL, ITEM_IDS, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
+from toy_run import AS_OF, EVIL, ITEM_IDS, MANIFEST, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home, Run
 from recsys.atomic import rewrite
 from recsys.cli import main
 from recsys.config_rules import Rules
+from recsys.publish import Promise, publish
 from recsys.schema import MONITORING
 
 LATER = "20261201-031500-ab12cd"
@@ -165,6 +166,15 @@ def test_a_night_leads_to_the_figures_of_its_run(home: Home) -> None:
     app = press(open_page("nights"), "The figures of its run")
     assert app.title[0].value == "Metrics"
     assert app.selectbox[0].value == RUN_ID
+
+
+def test_a_night_whose_model_knew_the_future_is_said_to_be_one(home: Home) -> None:
+    with_run(home)
+    with_night(home)
+    assert "know the future" not in words(open_page("nights"))
+    rows = pl.read_parquet(home.night().path / "recommendations" / "*.parquet")
+    publish(iter([rows]), MANIFEST | {"model_knows_the_future": True}, home.nights, Promise(len(USERS), 0.5, pl.Series(ITEM_IDS)))
+    assert "know the future" in words(open_page("nights"))
 
 
 def test_a_checked_night_passes_and_one_that_was_changed_fails(home: Home) -> None:
