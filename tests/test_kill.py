@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from recsys.artefacts import Home, Run
 from recsys.atomic import pointed
 
 N_KILLS = {"train": 25, "rank": 25, "nightly": 6}
-"""Of each command; nightly is the other two, and what is between them."""
+"""Of each command, at most; nightly is the other two, and what is between them."""
 
 SHORT = {
     "text": {"warm_steps": 20, "steps": 4, "check_steps": 2, "blend_steps": 20, "refresh_steps": 2},
@@ -74,9 +75,8 @@ class Nursery:
         self._process.stdin.write(f"{command} {config}\n")
         self._process.stdin.flush()
         child = int(self._process.stdout.readline())
-        if kill_after is not None:
-            time.sleep(kill_after)
-            with suppress(ProcessLookupError):  # it was done before
+        if kill_after is not None and not select.select([self._process.stdout], [], [], kill_after)[0]:  # it was done before
+            with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         return int(self._process.stdout.readline())
 
@@ -89,11 +89,14 @@ def undisturbed(nursery: Nursery, command: str, config: Path) -> float:
 
 
 def kill_often(command: str, config: Path, seconds: float, seed: int) -> int:
-    """Kill it at so many random moments, then let it end; how often it was done before it was to be killed."""
+    """Kill it at so many random moments, then let it end; how often it was done before it was to be killed.
+
+    A nightly job that is done has nothing more to do: it is killed until then.
+    """
     home, draw = Home(config.parent / "runs"), random.Random(seed)
     killed = done = 0
     with Nursery() as nursery:
-        while killed < N_KILLS[command]:
+        while killed < N_KILLS[command] and not (command == "nightly" and done):
             before = good(command, home)
             code = nursery.run(command, config, draw.uniform(0, seconds))
             assert code in (0, -signal.SIGKILL)
