@@ -144,7 +144,7 @@ def _learning(run: Run, task: str) -> None:
         with place:
             st.subheader(title)
             if curves[name].empty:
-                st.caption("No curve: nothing was chosen on a valid window.")
+                st.caption("No curve: nothing was chosen on a window held out.")
             else:
                 st.altair_chart(draw(curves[name]))
                 csv(curves[name], f"curve {name} {run.run_id}")

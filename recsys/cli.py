@@ -244,7 +244,7 @@ def forget(user_id: str, config_path: Path | None) -> None:
 
     with open_job(config_path) as job:
         done = run(job, user_id)
-        click.echo(report.forgotten_text(done.rows, done.runs, (job.config.items.path, job.config.events.path)))
+        click.echo(report.forgotten_text(done.rows, done.runs, (job.config.events.path, job.config.users.path)))
 
 
 @main.command()

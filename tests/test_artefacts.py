@@ -3,12 +3,10 @@
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import largest_file
 
 from recsys.artefacts import Draft, Home, draft, new_run_id
 from recsys.caches import VectorCache
@@ -37,17 +36,6 @@ def write_run(home: Home, run_id: str = RUN_ID) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
-
-
-@contextmanager
-def largest_file(n_bytes: int) -> Iterator[None]:
-    """A real disk error: the kernel refuses to let a file grow beyond `n_bytes`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_run_gives_back_what_was_written(home: Home) -> None:

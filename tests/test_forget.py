@@ -73,7 +73,7 @@ def test_runs_that_may_remember_and_raw_files_are_named(home: Home, tmp_path: Pa
     said = CliRunner().invoke(main, ["forget", GONE, "--config", str(tmp_path / "recsys.toml")])
     assert said.exit_code == 0
     assert RUN_ID in said.output
-    assert "items.csv, events.csv" in said.output
+    assert "your own files (events.csv)" in said.output
     again = CliRunner().invoke(main, ["forget", GONE, "--config", str(tmp_path / "recsys.toml")])
     assert again.exit_code == 0
     assert "No row of this user was found" in again.output

@@ -2,13 +2,10 @@
 
 import json
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import polars as pl
 import pytest
 import worlds
 from click.testing import CliRunner
+from limits import largest_file
 from test_lock import holder
 
 from recsys import face, report
@@ -468,17 +466,6 @@ def test_a_last_night_that_cannot_be_read_is_said_and_the_night_goes_on(shop: Sh
     (note,) = said["monitoring"]["notes"]
     assert says in note
     assert {"coverage", "events"} <= set(shop.rows()["measure"])
-
-
-@contextmanager
-def largest_file(n_bytes: int) -> Iterator[None]:
-    """A real disk error: the kernel refuses to let a file grow beyond `n_bytes`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def long_table(home: Home) -> None:

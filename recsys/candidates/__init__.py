@@ -29,8 +29,8 @@ SOURCES = (*BEHAVIOUR, TEXT, BLEND)
 """The last one only where a blend was chosen."""
 
 SCORES_AT_ONCE = 2_000_000
-"""Users go through the sources in parts whose dense (n_users, n_items) scores are so many: what stays in the processor's cache, and
-below the size from which memory is fetched anew from the system for every array, takes half the time.
+"""Users go through the sources in parts whose dense (n_users, n_items) scores are so many: such arrays are below the size from which memory
+is fetched anew from the system for every one, and stay nearer to the processor.
 """
 
 FUSION_CONSTANT = 60.0

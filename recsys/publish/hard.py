@@ -78,11 +78,12 @@ class Hard:
 
     def _low(self, part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         if self.floors:
-            rows = part.filter(pl.col("reason") != self.pinned).join(pl.concat(self.floors), on="user_id", how="left")
+            floors = self._of(part, pl.concat(self.floors).lazy()).collect()
+            rows = part.filter(pl.col("reason") != self.pinned).join(floors, on="user_id", how="left")
             yield "rules.min_score", rows.filter(~(pl.col("score") >= pl.col("floor")).fill_null(False))
 
     def _of(self, part: pl.DataFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """The rows of the part's users; the files are sorted by user, so only their row groups are read."""
+        """The rows of the part's users; of files, which are sorted by user, only their row groups are read."""
         users = part["user_id"].unique()
         near = frame.filter(pl.col("user_id").is_between(pl.lit(users.min()), pl.lit(users.max())))
         return near.join(users.to_frame().lazy(), on="user_id", how="semi")

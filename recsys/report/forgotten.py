@@ -4,7 +4,7 @@ from recsys.report.plain import aligned
 
 
 def forgotten_text(rows: dict[str, int], runs: list[str], raw: tuple[str, ...]) -> str:
-    """Rows removed by place; then the runs whose models may remember, and the raw files, which are not ours to change."""
+    """Rows removed by place; then the runs whose models may remember, and the raw files that may name users (empty: none)."""
     removed = [[place, f"{count:,}"] for place, count in rows.items()]
     parts = [aligned(("place", "rows removed"), removed) if removed else "No row of this user was found: nothing had to be removed."]
     parts.append("The next reading of the raw files leaves this user out.")
@@ -14,6 +14,6 @@ def forgotten_text(rows: dict[str, int], runs: list[str], raw: tuple[str, ...]) 
             + ", ".join(runs)
             + ". Train again (`recsys train`), then remove these runs, their folders as well as their versions in MLflow."
         )
-    own = ", ".join(dict.fromkeys(raw))
+    own = ", ".join(filter(None, raw))
     parts.append(f"Not touched: your own files ({own}), what a tracking server elsewhere holds, backups, and nights published with --out.")
     return "\n\n".join(parts)

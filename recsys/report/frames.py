@@ -63,7 +63,7 @@ def seconds_frame(run: Run) -> "pd.DataFrame":
 def curves_frames(run: Run) -> dict[str, "pd.DataFrame"]:
     """`text`: phase, step, loss, ndcg; `ranker`: system, trees (those added: the ranker goes on from ranker_no_text), ndcg.
 
-    Empty where nothing was chosen on a valid window.
+    Empty where nothing was chosen on a window held out.
     """
     curves = run.record("curves")
     grown = [

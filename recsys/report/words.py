@@ -80,12 +80,12 @@ def interval(row: Row, key: str, sign: str = "") -> str:
 
 
 def chosen_text(report: Report) -> str:
-    """What the valid windows chose, as one sentence."""
+    """What was chosen on windows held out, as one sentence."""
     chosen = report["chosen"]
     has_blend = chosen["blend_steps"] or chosen["gain"]
     blend = f"a blend with item ids of {chosen['blend_steps']} steps and gain {chosen['gain']:g}" if has_blend else "no blend with item ids"
     return (
-        f"Chosen on the valid windows: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {blend}, "
+        f"Chosen on windows held out: {chosen['warm_steps']} warm and {chosen['steps']} joint steps of the text model, {blend}, "
         f"{chosen['trees_without_text']} trees without text and {chosen['trees'] - chosen['trees_without_text']} more with it."
     )
 
