@@ -348,9 +348,8 @@ def ranked(world: World, fits: dict[int, Fit], seconds: float) -> None:
     asked = users.gather(np.sort(np.random.default_rng(SEED).permutation(len(users))[:RANKER_USERS]))
     rows = {depth: _rows(world, fits[depth], depth, asked) for depth in (3, 2)}
     fixed = (features.names(), given.ranker, given.gains, SEED, threads)
-    bases = ranker.choose([(columns(rows[3], BASE), columns(rows[2], BASE))], *fixed).of_turns
-    more = ranker.choose([(columns(rows[3], "ranker"), columns(rows[2], "ranker"))], *fixed, bases=bases)
-    fitted = (more.of_turns or bases)[0]
+    base = ranker.fit(columns(rows[3], BASE), columns(rows[2], BASE), *fixed)
+    fitted = ranker.fit(columns(rows[3], "ranker"), columns(rows[2], "ranker"), *fixed, base=base)
     places = np.zeros(len(users), np.int64)
     targets, first = world.positions.targets(1), 0
     for chunk in _chunks(world, fits[1], 1, users):

@@ -80,7 +80,7 @@ def prepared(given: argparse.Namespace, scratch: Path) -> dict[str, float]:
         parts.append((ranker.matrix(chunk.frame, features.names()), label, query.astype(np.uint32)))
         n_rows += len(query)
     rows = ranker.Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    fitted = ranker.fit(rows, features.names(), job.config.ranker, job.config.gains, 7, job.threads, given.trees)
+    fitted = ranker.fit(rows, None, features.names(), job.config.ranker, job.config.gains, 7, job.threads, given.trees)
     with draft(scratch / "runs" / run.run_id, run.manifest) as folder:
         for name in run.manifest["digests"]:
             if name == "ranker.txt":

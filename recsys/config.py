@@ -37,7 +37,7 @@ class Time(Section):
 
     fold_days: Days = Field(14, description="days of one ranker fold")
     n_folds: int = Field(3, ge=1, le=52, description="ranker folds")
-    valid_days: Days = Field(14, description="days of the valid window, the last that helps to choose the trees")
+    valid_days: Days = Field(14, description="days of the valid window: it chooses the number of trees")
     test_days: Days = Field(28, description="days of the test window: the verdict")
     gap_days: int = Field(0, ge=0, le=365, description="days left unused before the folds, the valid and the test window")
 
@@ -131,7 +131,7 @@ class Candidates(Section):
 class Ranker(Section):
     """LightGBM LambdaMART."""
 
-    trees: int = Field(1000, ge=1, le=100_000, description="most trees; how many, the windows held out in turn choose")
+    trees: int = Field(1000, ge=1, le=100_000, description="most trees; how many, the valid window chooses")
     learning_rate: float = Field(0.03, gt=0, le=1, description="shrinkage of a tree")
     leaves: int = Field(31, ge=2, le=131072, description="leaves of a tree")
     min_rows_leaf: int = Field(50, ge=1, le=10**9, description="fewest rows of a leaf")

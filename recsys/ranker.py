@@ -1,7 +1,7 @@
 """LightGBM LambdaMART over ranker rows (Burges 2010; Ke et al. 2017): groups checked, deterministic, saved as LightGBM text."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Rows:
 
 @dataclass
 class Ranker:
-    """A fitted ranker: its trees, and the features it takes in order.
+    """A fitted ranker: its trees, the features it takes in order, and its learning curve.
 
     n_base: how many of its first trees are those of the base it goes on from.
     """
@@ -43,6 +43,7 @@ class Ranker:
     booster: Any
     features: list[str]
     n_trees: int
+    curve: list[float] = field(default_factory=list)
     n_base: int = 0
 
     def score(self, frame: pl.DataFrame, told: Bools | None = None) -> NDArray[np.float64]:
@@ -104,116 +105,49 @@ def groups(query_id: NDArray[np.uint32]) -> NDArray[np.int64]:
     return sizes
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A number of trees, the base's included; the fit of every turn that had a say, cut there; the mean ndcg@10 after each tree added."""
-
-    n_trees: int
-    of_turns: dict[int, Ranker]
-    curve: list[float]
-
-
 def fit(
     rows: Rows,
+    valid: Rows | None,
     features: list[str],
     settings: config.Ranker,
     gains: tuple[float, ...],
     seed: int,
     threads: int,
-    n_trees: int,
+    n_trees: int | None = None,
+    on_tree: Callable[[int, float], None] | None = None,
     base: Ranker | None = None,
 ) -> Ranker:
-    """Fit LambdaMART of exactly `n_trees`.
+    """Fit LambdaMART. With `valid`, early stopping on its ndcg@10; without, exactly `n_trees`.
 
-    base: a ranker of the same features to go on from: its trees come first and count among `n_trees`. Where none is to be added, or
-    there is no row to add trees by, that ranker as it is.
+    base: a ranker of the same features to go on from: its trees come first and count among `n_trees`, the curve is that of those added.
+    Where none is to be added, or there is no row to add trees by, that ranker as it is.
+    `on_tree` hears, after each tree, of the number added and of the ndcg@10 on `valid`; what it raises ends the fit and passes.
     Queries without a positive must have been dropped: LightGBM counts them as a perfect 1.0.
     """
-    if base and (n_trees <= base.n_trees or not len(rows.label)):
-        return _as_base(base)
-    booster = _begun(rows, None, features, settings, gains, seed, threads, base, n_trees)
-    return _cut(booster, n_trees, features, base)
-
-
-def choose(
-    turns: Iterable[tuple[Rows, Rows]],
-    features: list[str],
-    settings: config.Ranker,
-    gains: tuple[float, ...],
-    seed: int,
-    threads: int,
-    on_tree: Callable[[int, float], None] | None = None,
-    bases: dict[int, Ranker] | None = None,
-) -> Chosen:
-    """Choose the number of trees on windows held out in turn: (rows to fit, rows held out) of each.
-
-    The fits of all turns grow side by side until the ndcg@10, mean over all queries held out, has not risen for
-    `settings.early_stopping` trees. bases: the ranker that each turn goes on from, by the turn's place, all of one size. A turn without
-    rows on one side, or without its base, has no say; where none has, no tree is added. `on_tree` hears, after each tree, of the number
-    added and of the mean; what it raises ends the choice and passes. Raises TableError when no turn has a say and there is no base.
-    """
-    n_before = next(iter(bases.values())).n_trees if bases else 0
-    grown: dict[int, Any] = {}
-    n_queries = []
-    for place, (rows, held_out) in enumerate(turns):
-        if len(rows.label) and len(held_out.label) and (bases is None or place in bases):
-            base = bases[place] if bases else None
-            grown[place] = _begun(rows, held_out, features, settings, gains, seed, threads, base, n_before + 1)
-            n_queries.append(len(groups(held_out.query_id)))
-    if not grown and not bases:
-        raise TableError("ranker rows: no window can be held out: fewer than two have a query with a positive. Raise time.n_folds.")
-    curve: list[float] = []
-    while grown and len(curve) < settings.trees and _rising(curve, settings.early_stopping):
-        if curve:
-            for booster in grown.values():
-                booster.update()
-        curve.append(float(np.average([booster.eval_valid()[0][2] for booster in grown.values()], weights=n_queries)))
-        if on_tree:
-            on_tree(len(curve), curve[-1])
-    n_trees = n_before + (int(np.argmax(curve)) + 1 if curve else 0)
-    of_turns = {place: _cut(booster, n_trees, features, bases[place] if bases else None) for place, booster in grown.items()}
-    return Chosen(n_trees, of_turns, curve)
-
-
-def _rising(curve: list[float], patience: int) -> bool:
-    return not curve or len(curve) - 1 - int(np.argmax(curve)) < patience
-
-
-def _begun(
-    rows: Rows,
-    held_out: Rows | None,
-    features: list[str],
-    settings: config.Ranker,
-    gains: tuple[float, ...],
-    seed: int,
-    threads: int,
-    base: Ranker | None,
-    n_trees: int,
-) -> Any:
-    """A booster of `n_trees` that can grow further."""
     unknown = sorted(set(settings.monotone) - set(features))
     if unknown:
         raise ConfigError(f"ranker.monotone: no such feature: {', '.join(unknown)}{nearest(unknown[0], features)}")
+    if base and ((n_trees is not None and n_trees <= base.n_trees) or not len(rows.label) or (valid and not len(valid.label))):
+        return replace(base, curve=[], n_base=base.n_trees)
     train, n_before = _dataset(rows, features), base.n_trees if base else 0
-    return lgb.train(
+    curve: dict[str, Any] = {}
+    callbacks = [lgb.record_evaluation(curve)] if valid else []
+    if valid:
+        callbacks.append(lgb.early_stopping(settings.early_stopping, verbose=False))
+    if on_tree:
+        callbacks.append(lambda state: on_tree(state.iteration + 1 - n_before, state.evaluation_result_list[0][2]))
+    booster = lgb.train(
         # With the base's seed the first trees added would be fitted on the very queries of its first ones.
         _parameters(features, settings, gains, seed + n_before, threads),
         train,
-        num_boost_round=n_trees - n_before,
+        num_boost_round=n_trees - n_before if n_trees else settings.trees,
         init_model=base.booster if base else None,
-        valid_sets=[_dataset(held_out, features, train)] if held_out else None,
-        keep_training_booster=True,
+        valid_sets=[_dataset(valid, features, train)] if valid else None,
+        callbacks=callbacks,
     )
-
-
-def _cut(booster: Any, n_trees: int, features: list[str], base: Ranker | None) -> Ranker:
-    kept = lgb.Booster(model_str=booster.model_to_string(num_iteration=n_trees))
-    return Ranker(kept, features, kept.num_trees(), base.n_trees if base else 0)
-
-
-def _as_base(base: Ranker) -> Ranker:
-    """A ranker that adds nothing to its base."""
-    return replace(base, n_base=base.n_trees)
+    best = booster.best_iteration if valid and booster.best_iteration > 0 else booster.num_trees()
+    kept = lgb.Booster(model_str=booster.model_to_string(num_iteration=best))
+    return Ranker(kept, features, best, next(iter(curve["valid_0"].values())) if valid and curve else [], n_before)
 
 
 def _dataset(rows: Rows, features: list[str], reference: Any = None) -> Any:

@@ -121,38 +121,29 @@ def test_events_gone_through_in_small_batches_give_the_same_bytes(monkeypatch) -
     assert_same_bytes(whole, known_as_of(world.items, world.events, worlds.END, users, worlds.config()))
 
 
-def test_every_window_held_out_in_turn_chooses_the_trees_of_the_ranker_that_is_judged(tmp_path, monkeypatch) -> None:
+def test_the_judged_ranker_is_fitted_on_the_valid_window_too_once_that_has_chosen_the_trees(tmp_path, monkeypatch) -> None:
     world = worlds.checkerboard()
     path = worlds.write_world(tmp_path, world.items, world.events)
-    fits: list[tuple[int, int, int | None]] = []
-    fit, choose, made, turned = ranker.fit, ranker.choose, [], []
+    fits: list[tuple[int, int | None, int | None, int | None]] = []
+    fit, made = ranker.fit, []
 
-    def watched_fit(rows, *given, n_trees, base=None):
-        fits.append((len(rows.label), n_trees, base.n_trees if base else None))
-        made.append(fit(rows, *given, n_trees=n_trees, base=base))
+    def watched(rows, valid, *given, n_trees=None, base=None):
+        fits.append((len(rows.label), len(valid.label) if valid else None, n_trees, base.n_trees if base else None))
+        made.append(fit(rows, valid, *given, n_trees=n_trees, base=base))
         return made[-1]
 
-    def watched_choose(turns, *given, bases=None):
-        turns = list(turns)
-        turned.append((turns, bases, choose(turns, *given, bases=bases)))
-        return turned[-1][2]
-
-    monkeypatch.setattr(ranker, "fit", watched_fit)
-    monkeypatch.setattr(ranker, "choose", watched_choose)
+    monkeypatch.setattr(ranker, "fit", watched)
     run = face.train(path)
     trees, n_base = run.record("chosen")["trees"], run.record("chosen")["trees_without_text"]
-    assert [(n, before) for _, n, before in fits] == [(n_base, None), (trees, n_base), (n_base, None), (trees, n_base)]
-    assert [chosen.n_trees for *_, chosen in turned] == [n_base, trees]
-    assert [bases for _, bases, _ in turned] == [None, turned[0][2].of_turns]
-    for (turns, _, _), (n_rows, _, _) in zip(turned, fits, strict=False):
-        assert len(turns) == worlds.config().time.n_folds + 1
-        for rest, held_out in turns:
-            assert len(held_out.label) > 0
-            assert len(rest.label) + len(held_out.label) == n_rows
-            assert not set(rest.query_id) & set(held_out.query_id)
-            assert len(set(held_out.query_id >> 24)) == 1
-    assert run.record("ranker") == {"n_base": made[2].n_trees}
-    assert run.file("ranker.txt").read_text() == made[3].text()
+    assert [n_trees for _, _, n_trees, _ in fits] == [None, n_base, None, trees, n_base, trees]
+    assert [before for *_, before in fits] == [None, None, n_base, n_base, None, n_base]
+    for chosen, judged in (fits[:2], fits[2:4]):
+        assert chosen[1] is not None
+        assert judged[1] is None
+        assert chosen[0] < judged[0] <= chosen[0] + chosen[1]
+    assert [held_out for _, held_out, _, _ in fits[4:]] == [None, None]
+    assert run.record("ranker") == {"n_base": made[4].n_trees}
+    assert run.file("ranker.txt").read_text() == made[5].text()
 
 
 def test_a_stranger_gets_a_full_list(checkerboard, tmp_path) -> None:

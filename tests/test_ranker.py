@@ -10,7 +10,7 @@ import pytest
 
 from recsys.config import Ranker as Settings
 from recsys.errors import ArtefactError, ConfigError, TableError
-from recsys.ranker import MAX_ROWS_A_QUERY, Ranker, Rows, choose, fit, groups
+from recsys.ranker import MAX_ROWS_A_QUERY, Ranker, Rows, fit, groups
 
 FEATURES = ["good", "noise", "item_category"]
 SETTINGS = Settings(trees=30, leaves=7, min_rows_leaf=5, early_stopping=5, feature_share=1.0)
@@ -30,11 +30,9 @@ def rows(n_queries: int = 60, seed: int = 0, bend: float = 0.0) -> Rows:
     return Rows(features, label, np.repeat(np.arange(n_queries, dtype=np.uint32), 10))
 
 
-TURN = [(rows(), rows(30, seed=1))]
-
-
-def fitted(seed: int = 7, threads: int = 1, **changes: Any) -> Ranker:
-    return fit(rows(), FEATURES, SETTINGS.model_copy(update=changes), GAINS, seed, threads, 8)
+def fitted(seed: int = 7, threads: int = 1, valid: bool = True, **changes: Any) -> Ranker:
+    held_out = rows(30, seed=1) if valid else None
+    return fit(rows(), held_out, FEATURES, SETTINGS.model_copy(update=changes), GAINS, seed, threads, None if valid else 8)
 
 
 def frame(of: Rows) -> pl.DataFrame:
@@ -51,14 +49,14 @@ def test_it_learns_what_makes_items_good() -> None:
 
 def test_each_tree_is_heard_of_with_its_figure_and_what_is_raised_there_passes() -> None:
     heard: list[tuple[int, float]] = []
-    whole = choose(TURN, FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, figure: heard.append((n, figure)))
+    whole = fit(rows(), rows(30, seed=1), FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, figure: heard.append((n, figure)))
     assert heard == list(enumerate(whole.curve, start=1))
 
     def stop(n: int, figure: float) -> None:
         raise KeyError(n)
 
     with pytest.raises(KeyError, match="1"):
-        choose(TURN, FEATURES, SETTINGS, GAINS, 7, 1, on_tree=stop)
+        fit(rows(), rows(30, seed=1), FEATURES, SETTINGS, GAINS, 7, 1, on_tree=stop)
 
 
 def test_shuffled_rows_are_refused() -> None:
@@ -66,7 +64,7 @@ def test_shuffled_rows_are_refused() -> None:
     order = np.random.default_rng(0).permutation(len(whole.label))
     shuffled = Rows(whole.features[order], whole.label[order], whole.query_id[order])
     with pytest.raises(TableError, match="not contiguous"):
-        fit(shuffled, FEATURES, SETTINGS, GAINS, 7, 1, 5)
+        fit(shuffled, None, FEATURES, SETTINGS, GAINS, 7, 1, 5)
 
 
 def test_groups_are_the_sizes_of_the_queries_in_order() -> None:
@@ -116,8 +114,8 @@ def test_contributions_sum_to_the_raw_score() -> None:
 def test_a_monotone_feature_never_pulls_the_score_the_other_way() -> None:
     bent = rows(200, bend=1.5)
     line = pl.DataFrame({"good": np.linspace(-3, 3, 200), "noise": 0.0, "item_category": 1.0})
-    free = fit(bent, FEATURES, SETTINGS, GAINS, 7, 1, 20).score(line)
-    held = fit(bent, FEATURES, SETTINGS.model_copy(update={"monotone": {"good": 1}}), GAINS, 7, 1, 20).score(line)
+    free = fit(bent, None, FEATURES, SETTINGS, GAINS, 7, 1, 20).score(line)
+    held = fit(bent, None, FEATURES, SETTINGS.model_copy(update={"monotone": {"good": 1}}), GAINS, 7, 1, 20).score(line)
     assert (np.diff(free) < 0).any()
     assert (np.diff(held) >= 0).all()
     assert held[-1] > held[0]
@@ -127,58 +125,32 @@ def test_a_monotone_feature_that_does_not_exist_is_refused() -> None:
     columns = ["good", "noise", "text_score"]
     settings = SETTINGS.model_copy(update={"monotone": {"nois": 1}})
     with pytest.raises(ConfigError, match=r"ranker\.monotone: no such feature: nois; did you mean 'noise'"):
-        fit(rows(), columns, settings, GAINS, 7, 1, 5)
+        fit(rows(), rows(20, seed=1), columns, settings, GAINS, 7, 1)
 
 
 def test_label_gain_reaches_lightgbm() -> None:
     assert "[label_gain: 0,1,2,3]" in fitted().text()
-    steep = fit(rows(), FEATURES, SETTINGS, (0.0, 1.0, 3.0, 70.0), 7, 1, 8)
+    steep = fit(rows(), None, FEATURES, SETTINGS, (0.0, 1.0, 3.0, 70.0), 7, 1, 8)
     assert "[label_gain: 0,1,3,70]" in steep.text()
-    assert not np.array_equal(steep.score(frame(rows())), fitted().score(frame(rows())))
+    assert not np.array_equal(steep.score(frame(rows())), fitted(valid=False).score(frame(rows())))
 
 
-def test_the_number_of_trees_is_the_best_of_the_curve() -> None:
-    chosen = choose(TURN, FEATURES, SETTINGS.model_copy(update={"trees": 300}), GAINS, 7, 1)
-    assert 1 <= chosen.n_trees == int(np.argmax(chosen.curve)) + 1 < len(chosen.curve) < 300
-    assert len(chosen.curve) == chosen.n_trees + SETTINGS.early_stopping
+def test_early_stopping_keeps_the_best_trees_and_no_more() -> None:
+    model = fitted(trees=300)
+    assert 1 <= model.n_trees < 300
+    assert model.booster.num_trees() == model.n_trees
+    assert np.argmax(model.curve) + 1 == model.n_trees
 
 
-def test_a_turns_fit_is_that_of_its_rows_with_so_many_trees() -> None:
-    chosen = choose(TURN, FEATURES, SETTINGS, GAINS, 7, 1)
-    alone, unseen = fit(rows(), FEATURES, SETTINGS, GAINS, 7, 1, chosen.n_trees), rows(20, seed=2).features
-    np.testing.assert_array_equal(chosen.of_turns[0].booster.predict(unseen), alone.booster.predict(unseen))
-
-
-def test_the_curve_is_the_mean_over_all_queries_held_out() -> None:
-    parts = [rows(30, seed=1), rows(10, seed=2), rows(50, seed=3)]
-    settings = SETTINGS.model_copy(update={"early_stopping": 30})
-    alone = [choose([(rows(), part)], FEATURES, settings, GAINS, 7, 1).curve for part in parts]
-    together = choose([(rows(), part) for part in parts], FEATURES, settings, GAINS, 7, 1)
-    np.testing.assert_allclose(together.curve, np.average(alone, axis=0, weights=[30, 10, 50]))
-    assert together.n_trees == int(np.argmax(together.curve)) + 1
-    assert [one.n_trees for one in together.of_turns.values()] == [together.n_trees] * 3
-
-
-def test_a_turn_without_rows_has_no_say() -> None:
-    none = rows(0)
-    chosen = choose([(rows(), none), *TURN, (none, rows())], FEATURES, SETTINGS, GAINS, 7, 1)
-    assert list(chosen.of_turns) == [1]
-    assert chosen.curve == choose(TURN, FEATURES, SETTINGS, GAINS, 7, 1).curve
-    more = choose([*TURN, *TURN], FEATURES, SETTINGS, GAINS, 7, 1, bases=chosen.of_turns)
-    assert list(more.of_turns) == [1]
-    with pytest.raises(TableError, match="no window can be held out"):
-        choose([(rows(), none)], FEATURES, SETTINGS, GAINS, 7, 1)
-
-
-def test_exactly_the_trees_asked_for_are_grown() -> None:
-    model = fitted()
-    assert (model.n_trees, model.booster.num_trees()) == (8, 8)
+def test_without_a_valid_window_exactly_the_trees_asked_for_are_grown() -> None:
+    model = fitted(valid=False)
+    assert (model.n_trees, model.booster.num_trees(), model.curve) == (8, 8, [])
 
 
 def test_a_label_without_a_gain_is_no_silent_zero() -> None:
     high = replace(rows(), label=np.full(600, 9, np.int32))
     with pytest.raises(Exception, match="label"):
-        fit(high, FEATURES, SETTINGS, GAINS, 7, 1, 5)
+        fit(high, None, FEATURES, SETTINGS, GAINS, 7, 1, 5)
 
 
 @pytest.mark.parametrize("content", [b"", b"no trees here", b"tree\nversion=v4\n", b"\xff\xfe\x00"])
@@ -207,23 +179,22 @@ def test_a_ranker_goes_on_from_the_trees_of_its_base() -> None:
     told = rows()
     blind = replace(told, features=np.where(np.array(FEATURES) == "good", np.nan, told.features).astype(np.float32))
     held_out = rows(30, seed=1)
-    base = fit(blind, FEATURES, SETTINGS, GAINS, 7, 1, 6)
+    base = fit(blind, None, FEATURES, SETTINGS, GAINS, 7, 1, 6)
     heard: list[int] = []
-    chosen = choose([(told, held_out)], FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, _: heard.append(n), bases={0: base})
-    more = chosen.of_turns[0]
-    assert heard == list(range(1, len(chosen.curve) + 1))
-    assert more.n_trees == chosen.n_trees == base.n_trees + int(np.argmax(chosen.curve)) + 1
+    more = fit(told, held_out, FEATURES, SETTINGS, GAINS, 7, 1, on_tree=lambda n, _: heard.append(n), base=base)
+    assert heard == list(range(1, len(more.curve) + 1))
+    assert more.n_trees == base.n_trees + int(np.argmax(more.curve)) + 1
     matrix = rows(20, seed=2).features
     np.testing.assert_array_equal(more.booster.predict(matrix, num_iteration=6), base.booster.predict(matrix))
     assert "good" not in [name for name, gain in base.importance().items() if gain]
     assert next(iter(more.importance())) == "good"
-    again = fit(told, FEATURES, SETTINGS, GAINS, 7, 1, more.n_trees, base=base)
+    again = fit(told, None, FEATURES, SETTINGS, GAINS, 7, 1, more.n_trees, base=base)
     np.testing.assert_array_equal(again.booster.predict(matrix), more.booster.predict(matrix))
 
 
 def test_the_base_alone_scores_the_rows_that_the_added_trees_do_not_speak_of(tmp_path: Path) -> None:
-    base = fit(rows(), FEATURES, SETTINGS, GAINS, 7, 1, 6)
-    more = fit(rows(seed=4), FEATURES, SETTINGS, GAINS, 7, 1, 14, base=base)
+    base = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, 6)
+    more = fit(rows(seed=4), None, FEATURES, SETTINGS, GAINS, 7, 1, 14, base=base)
     table, told = frame(rows(seed=3)), np.repeat(np.arange(60) % 3 > 0, 10)
     (tmp_path / "ranker.txt").write_text(more.text())
     read = Ranker.load(tmp_path / "ranker.txt", 6)
@@ -234,9 +205,10 @@ def test_the_base_alone_scores_the_rows_that_the_added_trees_do_not_speak_of(tmp
     np.testing.assert_array_equal(base.score(table, told), base.score(table))
 
 
-def test_without_a_row_to_add_trees_by_a_ranker_is_its_base() -> None:
-    base, none = fit(rows(), FEATURES, SETTINGS, GAINS, 7, 1, 6), rows(0)
-    chosen = choose([(rows(), none), (none, rows())], FEATURES, SETTINGS, GAINS, 7, 1, bases={0: base, 1: base})
-    assert (chosen.n_trees, chosen.of_turns, chosen.curve) == (6, {}, [])
-    for made in (fit(none, FEATURES, SETTINGS, GAINS, 7, 1, 9, base=base), fit(rows(), FEATURES, SETTINGS, GAINS, 7, 1, 6, base=base)):
-        assert (made.text(), made.n_trees, made.n_base) == (base.text(), 6, 6)
+@pytest.mark.parametrize("valid", [False, True])
+def test_without_a_row_to_add_trees_by_a_ranker_is_its_base(valid: bool) -> None:
+    base, none = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, 6), rows(0)
+    made = fit(rows() if valid else none, none if valid else None, FEATURES, SETTINGS, GAINS, 7, 1, 9, base=base)
+    assert (made.text(), made.n_trees, made.n_base, made.curve) == (base.text(), 6, 6, [])
+    again = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, made.n_trees, base=base)
+    assert (again.text(), again.n_trees, again.n_base) == (base.text(), 6, 6)

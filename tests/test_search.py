@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Searche
 def searched_again(path: Path) -> search.Found:
     """All trials are there: nothing is fitted."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("try_texts", "fit_sides", "past_rows"):
+        for name in ("try_texts", "fit_sides", "fold_rows"):
             patch.setattr(search, name, None)
         return searched(path)
 

@@ -32,11 +32,7 @@ def _ranker_curve(curves: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     for name in ("ranker", "ranker_no_text"):
         axes.plot(range(1, len(curves[name]) + 1), curves[name], label=name)
-    axes.set(
-        xlabel="trees added (ranker: to those of ranker_no_text)",
-        ylabel="LightGBM's own ndcg@10 on windows held out in turn",
-        title="Ranker",
-    )
+    axes.set(xlabel="trees added (ranker: to those of ranker_no_text)", ylabel="LightGBM's own ndcg@10 on the valid window", title="Ranker")
     axes.legend()
     return figure
 

@@ -1,6 +1,5 @@
 """The ranker's rows of past windows: every query's candidates as of the window's start, with what then happened as labels."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +17,6 @@ from recsys.pipeline.world import World
 
 MIN_QUERIES = 10
 """Below this a ranker would learn noise; the message says how to widen the windows."""
-
-
-WINDOW_BITS = 24
-"""A query's id is its window's number, shifted by so much, and its place in the window."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,12 @@ def fold_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> 
     return rows
 
 
-def past_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
-    """The thinned rows of the folds and of the valid window. Raises TooShortError where either are too few."""
+def valid_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
+    """All rows of the valid window. Raises TooShortError where they are too few."""
     assert ledger.valid is not None
-    folds, number = fold_rows(job, world, sides, ledger), len(ledger.folds)
-    valid = _window_rows(job, world, sides[number], ledger.valid, number)
+    valid = _window_rows(job, world, sides[len(ledger.folds)], ledger.valid, len(ledger.folds))
     _refuse_few(valid, "the valid window", "time.valid_days")
-    return joined([folds, thinned(job, valid, number)])
+    return valid
 
 
 def thinned(job: Job, part: Part, number: int) -> Part:
@@ -70,7 +64,7 @@ def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window
     parts, done = [], 0
     for chunk in chunks(known, world.events, users, job.clock):
         with job.clock.stage("features"):
-            parts += _chunk_parts(chunk, truth, world.catalogue, (number << WINDOW_BITS) + 2 * done)
+            parts += _chunk_parts(chunk, truth, world.catalogue, (number << 24) + 2 * done)
         done += chunk.block.history.n_users
         job.display.progress(f"rows: {window.name}", done, len(users))
     return joined(parts)
@@ -136,14 +130,6 @@ def columns(part: Part, name: str) -> ranker.Rows:
     rows = _some(part.rows, kept)
     rows.features[:, [place for place, feature in enumerate(features.names()) if features.is_text(feature)]] = np.nan
     return rows
-
-
-def turns(part: Part, name: str) -> Iterator[tuple[ranker.Rows, ranker.Rows]]:
-    """The rows that ranker `name` is fitted on, with each window held out in turn: those of the others, and its own."""
-    rows = columns(part, name)
-    window = rows.query_id >> WINDOW_BITS
-    for number in range(int(part.rows.query_id.max(initial=0) >> WINDOW_BITS) + 1):
-        yield _some(rows, window != number), _some(rows, window == number)
 
 
 def _some(rows: ranker.Rows, kept: NDArray[Any]) -> ranker.Rows:

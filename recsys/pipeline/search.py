@@ -22,7 +22,7 @@ from recsys.errors import ConfigError, ModelError, TooShortError
 from recsys.lock import alone
 from recsys.pipeline.job import Job, Silent
 from recsys.pipeline.models import settle
-from recsys.pipeline.rows import past_rows, turns
+from recsys.pipeline.rows import columns, fold_rows, valid_rows
 from recsys.pipeline.sides import fit_sides
 from recsys.pipeline.texts import read_texts, try_texts
 from recsys.pipeline.training import BASE, flat
@@ -35,7 +35,7 @@ FILE_NAME = "searched.toml"
 
 MEASURES = {
     "text": "ndcg@100 on the text window's own validation",
-    "ranker": "LightGBM's own ndcg@10 on windows held out in turn, users of whom text tells",
+    "ranker": "LightGBM's own ndcg@10 on the valid window, users of whom text tells",
 }
 
 JOINT_CHECKS_FROM = 10**7
@@ -174,7 +174,7 @@ def _nothing_asked(job: Job) -> TooShortError:
 
 def _ranker_fit(job: Job, world: World, ledger: timeline.Ledger) -> Fit:
     sides, _ = fit_sides(job, read_texts(job, world.catalogue), world.catalogue, world.events, replace(ledger, test=None), None)
-    rows = past_rows(job, world, sides, ledger)
+    rows, valid = fold_rows(job, world, sides, ledger), valid_rows(job, world, sides, ledger)
 
     def fit(job: Job, run: Tracker, report: Report) -> float:
         def on_tree(n_trees: int, figure: float) -> None:
@@ -184,8 +184,8 @@ def _ranker_fit(job: Job, world: World, ledger: timeline.Ledger) -> Fit:
 
         made = job.config
         given = (features.names(), made.ranker, made.gains, made.project.seed, job.threads)
-        base = ranker.choose(turns(rows, BASE), *given)
-        more = ranker.choose(turns(rows, "ranker"), *given, on_tree=on_tree, bases=base.of_turns)
+        base = ranker.fit(columns(rows, BASE), columns(valid, BASE), *given)
+        more = ranker.fit(columns(rows, "ranker"), columns(valid, "ranker"), *given, on_tree=on_tree, base=base)
         return max(more.curve or base.curve)  # text says nothing of anybody: the trees without it are the ranker
 
     return fit

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys import config, features, ranker, timeline
+from recsys import features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
@@ -20,7 +20,7 @@ from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import settle
 from recsys.pipeline.record import report_of
-from recsys.pipeline.rows import Part, columns, fold_rows, past_rows, turns
+from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
 from recsys.pipeline.sides import Sides, fit_sides
 from recsys.pipeline.snapshot import Snapshot, snapshot
 from recsys.pipeline.tables import users as users_of
@@ -35,16 +35,14 @@ BASE = "ranker_no_text"
 
 @dataclass(frozen=True)
 class Rankers:
-    """The rankers by system, `whole`, fitted on folds and valid window together; and the `curves` that chose their numbers of trees.
+    """The rankers by system: `of_folds` whose trees the valid window chose, and `whole`, as many trees on folds and valid window together.
 
-    turns: `ranker_no_text` without each of these windows, by number.
     `ranker` goes on from the trees of `ranker_no_text`: what it adds is what the text adds, and the two do not differ by the luck
     of two fits, which is larger than what most features are worth.
     """
 
-    turns: dict[int, ranker.Ranker]
+    of_folds: dict[str, ranker.Ranker]
     whole: dict[str, ranker.Ranker]
-    curves: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,7 @@ def _fit(job: Job, world: World, texts: Texts, ledger: timeline.Ledger, chosen: 
     if chosen:
         rows = fold_rows(job, world, sides, ledger)
         with job.clock.stage("ranker"):
-            whole = _refitted(job, rows, {name: one.n_trees for name, one in chosen.rankers.whole.items()})
-            return Models(sides, fitted, Rankers({}, whole, {}), ledger, seconds)
+            return Models(sides, fitted, Rankers({}, _refitted(job, rows, chosen.rankers.whole, {})), ledger, seconds)
     rankers, spent = fit_rankers(job, world, sides, ledger)
     return Models(sides, fitted, rankers, ledger, seconds | spent)
 
@@ -150,38 +147,36 @@ def fit_rankers(
 ) -> tuple[Rankers, dict[str, float]]:
     """The ranker without text, unless it is `known`, and the one with it; and the seconds that each took with its rows.
 
-    The folds and the valid window, each held out in turn, choose the numbers of trees; then so many are fitted on all of them. One
-    window alone chose 28 trees with text where another fit of the same rows had 137, and the text was worth as much or as little.
+    The valid window chooses the numbers of trees; then so many are fitted on folds and valid window together. So the ranker that is
+    judged has learned from the days right before its as_of, as that of tonight will have.
     """
     begun = time.perf_counter()
-    whole = past_rows(job, world, sides, ledger)
+    rows, valid = fold_rows(job, world, sides, ledger), valid_rows(job, world, sides, ledger)
+    whole = joined([rows, thinned(job, valid, len(ledger.folds))])
     of_rows = time.perf_counter() - begun
-    made = known or Rankers({}, {}, {})
+    made = Rankers({BASE: known.of_folds[BASE]}, {BASE: known.whole[BASE]}) if known else Rankers({}, {})
     seconds = {}
     with job.clock.stage("ranker"):
         for name in ("ranker",) if known else (BASE, "ranker"):
             begun = time.perf_counter()
-            chosen = ranker.choose(turns(whole, name), *_given(job), bases=made.turns if name != BASE else None)
-            made = Rankers(
-                made.turns if name != BASE else chosen.of_turns,
-                _refitted(job, whole, {name: chosen.n_trees}, made.whole),
-                made.curves | {name: chosen.curve},
-            )
+            made.of_folds[name] = _fit_ranker(job, rows, valid, None, name, made.of_folds)
+            made.whole.update(_refitted(job, whole, {name: made.of_folds[name]}, made.whole))
             seconds[name] = of_rows + time.perf_counter() - begun
     return made, seconds
 
 
-def _refitted(job: Job, rows: Part, n_trees: dict[str, int], known: dict[str, ranker.Ranker] | None = None) -> dict[str, ranker.Ranker]:
-    """The known rankers, and those of so many trees; `ranker` goes on from the base among them."""
-    made = dict(known or {})
-    for name, n in n_trees.items():
-        made[name] = ranker.fit(columns(rows, name), *_given(job), n_trees=n, base=made[BASE] if name != BASE else None)
+def _refitted(job: Job, rows: Part, chosen: dict[str, ranker.Ranker], bases: dict[str, ranker.Ranker]) -> dict[str, ranker.Ranker]:
+    """As many trees as were chosen, over those in `bases`; the learning curves stay those of the choice."""
+    made = dict(bases)
+    for name, one in chosen.items():
+        made[name] = replace(_fit_ranker(job, rows, None, one.n_trees, name, made), curve=one.curve)
     return made
 
 
-def _given(job: Job) -> tuple[list[str], config.Ranker, tuple[float, ...], int, int]:
-    """What all fits of a job have in common: features, settings, gains, seed, threads."""
-    return features.names(), job.config.ranker, job.config.gains, job.config.project.seed, job.threads
+def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, name: str, bases: dict[str, ranker.Ranker]) -> ranker.Ranker:
+    config, held_out = job.config, columns(valid, name) if valid else None
+    given = (features.names(), config.ranker, config.gains, config.project.seed, job.threads)
+    return ranker.fit(columns(rows, name), held_out, *given, n_trees=n_trees, base=bases.get(BASE) if name != BASE else None)
 
 
 def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, dict[str, Any]]:
@@ -230,7 +225,7 @@ def _keep(
         folder.record("ranker", {"n_base": production.rankers.whole["ranker"].n_base})
         folder.record("categories", {"categories": world.catalogue.categories})
         folder.record("features", {"importance": production.rankers.whole["ranker"].importance(), "meanings": features.meanings()})
-        folder.record("curves", {"text": models.fitted.curve, **models.rankers.curves})
+        folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.whole.items()}})
         folder.table("windows", models.ledger.table())
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
