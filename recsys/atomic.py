@@ -191,6 +191,14 @@ def rewrite(folder: Path, tables: dict[str, pl.DataFrame], more: dict[str, Any])
         temporary.write_text(dumps(manifest | more), encoding="utf-8")
 
 
+def remove(folder: Path) -> None:
+    """Remove a finished folder: it is gone in one step, and its files after that. Raises ArtefactError on a disk error."""
+    with disk(folder):
+        gone = temporary_name(folder)
+        os.replace(folder, gone)
+        shutil.rmtree(gone)
+
+
 def _write_parquet(frame: pl.DataFrame, path: Path, row_group_size: int = 50_000) -> None:
     with path.open("wb") as file:
         frame.write_parquet(file, compression="zstd", compression_level=3, statistics=True, row_group_size=row_group_size)

@@ -1,6 +1,7 @@
 """Caches of vectors and token states, one safetensors file each: what was encoded once is not encoded again. Safe to delete."""
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class VectorCache:
             hashes, vectors = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["vectors"]
             if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
                 raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
+            os.utime(path)  # what is used is kept (`pipeline.retention`)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             log.warning("%s: damaged (%s); its texts are encoded again", path, error)
             return [], np.empty((0, 0), np.float32)

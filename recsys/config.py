@@ -29,6 +29,7 @@ class Project(Section):
     seed: int = Field(7, ge=0, le=2**31 - 1, description="seed of everything random")
     threads: int = Field(0, ge=0, le=1024, description="threads; 0: every core. The same number gives the same bytes")
     folder: str = Field("runs", min_length=1, description="folder of runs, caches and published nights")
+    keep_runs: int = Field(20, ge=0, le=10_000, description="runs kept, beside those in use: see below; 0: all")
     task: Task = Field("all", description="primary task: all (seen items count) or new (they are masked); also what rank lists")
 
 

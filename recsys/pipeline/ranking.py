@@ -16,6 +16,7 @@ from recsys.errors import FutureError, SourceError
 from recsys.lock import alone
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
+from recsys.pipeline.retention import retain
 from recsys.pipeline.ruling import Ruling
 from recsys.pipeline.sinks import sinks_of
 from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
@@ -133,7 +134,10 @@ def publish(
     lists = _told(job, ready.lists(job, user_ids, k, ruling, watch.see), ruling)
     keep = 0 if out else job.config.publish.keep_nights
     manifest = request | {"sinks": [sink.name for sink in sinks]}
-    return publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, look)
+    night = publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, look)
+    if not out:
+        retain(job)
+    return night
 
 
 def _told(job: Job, lists: Iterator[pl.DataFrame], ruling: Ruling) -> Iterator[pl.DataFrame]:

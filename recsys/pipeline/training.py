@@ -20,6 +20,7 @@ from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import settle
 from recsys.pipeline.record import report_of
+from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
 from recsys.pipeline.sides import Sides, fit_sides
 from recsys.pipeline.snapshot import Snapshot, snapshot
@@ -98,6 +99,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         run = _keep(job, world, run_id, models, judged, more, production, tracker)
     job.home.point(run_id)
     settle(job, is_alone=True)
+    retain(job)
     return run
 
 

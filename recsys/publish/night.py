@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys.atomic import MANIFEST, Draft, disk, draft, point, pointed
+from recsys.atomic import MANIFEST, Draft, draft, point, pointed, remove
 from recsys.errors import PublishError
 from recsys.publish.parts import PARTS, REFUSED, Night, Promise, read_back
 from recsys.publish.sink import Sink
@@ -120,6 +120,4 @@ def _forget(folder: Path, keep: int) -> None:
     served = pointed(folder)
     for path in nights[:-keep]:
         if path.name != served:
-            with disk(path):
-                (path / MANIFEST).unlink()  # first of all: a night half removed is incomplete, and nobody reads it
-                shutil.rmtree(path)
+            remove(path)

@@ -6,12 +6,11 @@ A run is there once it has ended there. One that was cut short on the way is rem
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 from recsys.tracking import store
+from recsys.tracking.entries import below, models_of, remove, remove_with_files, runs_of
 from recsys.tracking.registry import Place, begin_model, end_model, local_path
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ def waiting(local: Place, is_alone: bool) -> list[Any]:
 
     is_alone: no other command is at work in the project's folder, so a run that has not ended never will: its process was killed.
     """
-    runs = sorted(_runs(local, f"tags.`{store.UNSENT}` = 'true'"), key=lambda run: run.info.start_time)
+    runs = sorted(runs_of(local, f"tags.`{store.UNSENT}` = 'true'"), key=lambda run: run.info.start_time)
     return [run for run in runs if is_alone or run.info.status != "RUNNING"]
 
 
@@ -40,24 +39,24 @@ def send_all(local: Place, server: Place, runs: list[Any]) -> list[str]:
 
 
 def _send(local: Place, server: Place, run: Any) -> None:
-    found = _runs(server, f"tags.`{store.RUN_ID}` = '{run.info.run_name}'")
+    found = runs_of(server, f"tags.`{store.RUN_ID}` = '{run.info.run_name}'")
     if any(there.info.run_id == run.info.run_id for there in found):
         # The server shows the project's own store.
         local.client.delete_tag(run.info.run_id, store.UNSENT)
         return
     for there in found:
         if there.info.status == "RUNNING":
-            _remove(server, there)
+            remove(server, there)
     if all(there.info.status == "RUNNING" for there in found):
         _copy(local, server, run)
-    _forget(local, run)
+    remove_with_files(local, run)
 
 
 def _copy(local: Place, server: Place, run: Any) -> None:
     made = _begin(local, server, run, {})
-    for below in _below(local, run):
-        _end(server, _begin(local, server, below, {store.PARENT: made}), below)
-    for model in _models(local, run):
+    for one in below(local, run):
+        _end(server, _begin(local, server, one, {store.PARENT: made}), one)
+    for model in models_of(local, run):
         if model.status == "READY":
             _send_model(server, model, made, run.info.run_name)
     _end(server, made, run)
@@ -100,41 +99,3 @@ def _send_model(server: Place, model: Any, made: str, run_id: str) -> None:
         card.save(f"{folder}/MLmodel")
         server.client.log_model_artifact(there.model_id, f"{folder}/MLmodel")
     end_model(server, made, run_id, there)
-
-
-def _forget(local: Place, run: Any) -> None:
-    """Remove what was sent from the local store, its files included."""
-    files = [local_path(one.info.artifact_uri).parent for one in (run, *_below(local, run))]
-    files += [local_path(model.artifact_location).parent for model in _models(local, run)]
-    _remove(local, run)
-    for folder in files:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove(place: Place, run: Any) -> None:
-    """Delete a run, its versions, its models and what is nested in it; the run itself last."""
-    for version in _versions(place, run):
-        place.client.delete_model_version(place.name, version.version)
-    for model in _models(place, run):
-        place.client.delete_logged_model(model.model_id)
-    for one in (*_below(place, run), run):
-        place.client.delete_run(one.info.run_id)
-
-
-def _runs(place: Place, condition: str) -> list[Any]:
-    search = place.client.search_runs
-    return list(store.all_of(lambda token: search([place.experiment_id], filter_string=condition, page_token=token)))
-
-
-def _below(place: Place, run: Any) -> list[Any]:
-    return _runs(place, f"tags.`{store.PARENT}` = '{run.info.run_id}'")
-
-
-def _models(place: Place, run: Any) -> list[Any]:
-    search, condition = place.client.search_logged_models, f"source_run_id = '{run.info.run_id}'"
-    return list(store.all_of(lambda token: search([place.experiment_id], filter_string=condition, page_token=token)))
-
-
-def _versions(place: Place, run: Any) -> Iterator[Any]:
-    condition = f"run_id = '{run.info.run_id}'"
-    return store.all_of(lambda token: place.client.search_model_versions(condition, page_token=token))
