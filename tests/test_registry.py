@@ -234,7 +234,7 @@ def test_a_sending_that_was_cut_short_is_done_anew_and_leaves_nothing_twice(home
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for stage in ("_end", "_forget"):  # after the first run below; after all of it
+    for stage in ("_end", "remove_with_files"):  # after the first run below; after all of it
         monkeypatch.setattr(sending, stage, killed)
         with pytest.raises(KeyboardInterrupt):
             settle(tracking, home, name, RUNS[0], True)
