@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,11 @@ class VectorCache:
             hashes, vectors = tensors["hashes"].tobytes().decode("ascii").split("\n"), tensors["vectors"]
             if vectors.dtype != np.float32 or vectors.ndim != 2 or len(hashes) != len(vectors):
                 raise ValueError(f"{len(hashes)} hashes for vectors {vectors.dtype} {vectors.shape}")
-            os.utime(path)  # what is used is kept (`pipeline.retention`)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             log.warning("%s: damaged (%s); its texts are encoded again", path, error)
             return [], np.empty((0, 0), np.float32)
+        with suppress(OSError):  # who may only read, as a dashboard of another user
+            os.utime(path)  # what is used is kept (`pipeline.retention`)
         return hashes, vectors
 
     def add(self, encoder_hash: str, hashes: list[str], vectors: NDArray[np.float32]) -> None:

@@ -1,18 +1,21 @@
 """What nobody needs goes, and nothing else: old runs, their models, tables and vectors; what is in use, named or not ours stays."""
 
+import json
 import logging
 import os
 import shutil
-import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy_model import SERVED
 
-from recsys import config_file
+from recsys import config_file, tracking
 from recsys.artefacts import Home, draft
 from recsys.atomic import MANIFEST, PREFIX, point
+from recsys.caches import VectorCache
 from recsys.config import Config
 from recsys.pipeline import retention
 from recsys.pipeline.job import Job, Silent
@@ -21,6 +24,8 @@ from recsys.tracking.store import quiet
 
 RUNS = [f"2026112{day}-031500-aaaaaa" for day in range(6)]
 DAY = 86_400.0
+NOW = datetime(2026, 11, 27, 3, 15, tzinfo=UTC).timestamp()
+"""A week after the first run was begun."""
 
 
 class Heard(Silent):
@@ -46,13 +51,14 @@ def job_of(folder: Path, keep_runs: int, enabled: bool = False, uri: str = "") -
 
 
 def aged(path: Path, days: float) -> None:
-    moment = time.time() - days * DAY
+    moment = NOW - days * DAY
     os.utime(path, (moment, moment))
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path, monkeypatch) -> Job:
     """Six runs, one a day, each of its own tables and with its own vectors; the last is current, the fifth was so before."""
+    monkeypatch.setattr(retention.time, "time", lambda: NOW)
     job = job_of(tmp_path, keep_runs=2)
     (job.home.caches / "vectors").mkdir(parents=True)
     for number, run_id in enumerate(RUNS):
@@ -85,7 +91,7 @@ def left(home: Home) -> list[list[int]]:
 def test_runs_before_the_latest_go_with_what_only_they_knew_and_it_is_said(job: Job) -> None:
     retention.retain(job)
     assert left(job.home) == [[4, 5]] * 3
-    assert job.display.lines == ["removed: 4 old run(s), 8 table folder(s) and vector file(s) that none of those kept needs"]
+    assert job.display.lines == ["removed: 4 old run(s); 8 tables, vectors and checkpoints that none of those kept needs"]
     assert not list(job.home.folder.rglob(f"{PREFIX}*"))
     retention.retain(job)
     assert len(job.display.lines) == 1
@@ -116,22 +122,69 @@ def test_tables_and_vectors_of_today_stay_whoever_needs_them(job: Job) -> None:
     assert left(job.home) == [[4, 5], [0, 4, 5], [1, 4, 5]]
 
 
-def test_vectors_that_were_read_since_the_oldest_run_was_made_stay(job: Job) -> None:
-    aged(job.home.caches / "vectors" / "enc0.safetensors", 2.5)
+def test_vectors_that_were_used_since_the_oldest_run_was_begun_stay(job: Job) -> None:
+    """The fifth run was begun three days ago, and written an hour later: vectors used in between are those it was made with."""
+    aged(job.home.runs / RUNS[4] / MANIFEST, 3 - 1 / 24)
+    aged(job.home.caches / "vectors" / "enc0.safetensors", 3 - 0.5 / 24)
+    aged(job.home.caches / "vectors" / "enc1.safetensors", 3 + 0.5 / 24)
     retention.retain(job)
     assert left(job.home)[2] == [0, 4, 5]
 
 
-def test_what_is_not_whole_or_not_ours_is_left_where_it_is(job: Job) -> None:
+def test_reading_vectors_counts_as_use_and_who_may_only_read_gets_them_all_the_same(tmp_path: Path, monkeypatch, caplog) -> None:
+    cache, ones = VectorCache(tmp_path), np.ones((1, 2), np.float32)
+    cache.add("enc", ["a" * 32], ones)
+    os.utime(cache.file("enc"), (0, 0))
+    np.testing.assert_array_equal(cache.load("enc")[1], ones)
+    assert cache.file("enc").stat().st_mtime > NOW - 365 * DAY
+
+    def refused(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr("recsys.caches.os.utime", refused)
+    np.testing.assert_array_equal(cache.load("enc")[1], ones)
+    assert caplog.text == ""
+
+
+def test_what_is_not_whole_or_not_ours_is_left_where_it_is_with_what_it_names(job: Job) -> None:
     (job.home.runs / RUNS[0] / "report.json").unlink()
     (job.home.runs / RUNS[1] / MANIFEST).write_text('{"version": 0}')
     (job.home.runs / "notes").mkdir()
-    (job.home.snapshots / "tables0" / MANIFEST).unlink()
+    (job.home.snapshots / "tables2" / MANIFEST).unlink()
     (job.home.caches / "vectors" / "readme.txt").write_text("mine")
     retention.retain(job)
     assert sorted(path.name for path in job.home.runs.glob("*/")) == sorted([RUNS[0], RUNS[1], RUNS[4], RUNS[5], "notes"])
-    assert left(job.home)[1] == [0, 4, 5]
+    assert left(job.home)[1:] == [[0, 2, 4, 5], [0, 4, 5]]
     assert (job.home.caches / "vectors" / "readme.txt").exists()
+
+
+def test_a_run_of_before_its_manifest_named_an_encoder_is_kept_as_any_other(job: Job) -> None:
+    path = job.home.runs / RUNS[4] / MANIFEST
+    said = json.loads(path.read_text())
+    del said["encoder_digest"], said["tables"]
+    path.write_text(json.dumps(said))
+    retention.retain(job)
+    assert left(job.home) == [[4, 5], [5], [4, 5]]
+
+
+def test_a_run_that_is_promoted_meanwhile_stays(job: Job, monkeypatch) -> None:
+    def promoted(*given: object) -> list[str]:
+        job.home.point(RUNS[1], "promote")
+        return RUNS[:4]
+
+    monkeypatch.setattr(tracking, "remove_outdated", promoted)
+    retention.retain(job)
+    assert left(job.home)[0] == [1, 4, 5]
+    assert job.home.load().run_id == RUNS[1]
+
+
+def test_checkpoints_of_a_training_that_nobody_took_up_again_go_after_a_day(job: Job) -> None:
+    for name, days in (("old", 2), ("new", 0.5)):
+        folder = job.home.caches / "checkpoints" / name
+        folder.mkdir(parents=True)
+        aged(folder, days)
+    retention.retain(job)
+    assert [path.name for path in (job.home.caches / "checkpoints").iterdir()] == ["new"]
 
 
 def test_a_disk_error_is_a_warning(job: Job, monkeypatch, caplog) -> None:
@@ -203,6 +256,44 @@ def test_a_version_with_an_alias_keeps_its_run(registered: Job) -> None:
         retention.retain(registered)
         assert [one.version for one in client.search_model_versions("name = 'toy'")] == [1]
     assert left(registered.home)[:2] == [[0, 4, 5]] * 2
+
+
+def test_a_copy_under_another_name_keeps_its_run_and_no_version_of_another_run_goes(registered: Job) -> None:
+    with quiet():
+        client = client_of(registered.home)
+        client.create_registered_model("prod")
+        second = client.get_model_version("toy", "2")
+        client.create_model_version("prod", second.source, second.run_id, model_id=second.model_id)
+        retention.retain(registered)
+        assert [one.version for one in client.search_model_versions("name = 'toy'")] == [2]
+        assert [one.version for one in client.search_model_versions("name = 'prod'")] == [1]
+    assert left(registered.home)[0] == [1, 4, 5]
+    assert len(list((registered.home.folder / "mlartifacts").rglob("MLmodel"))) == 1
+
+
+def test_a_copied_project_removes_nothing_of_the_one_it_was_copied_from(registered: Job, tmp_path: Path) -> None:
+    shutil.copytree(registered.home.folder, tmp_path / "copy" / "things", symlinks=True)
+    copied = replace(registered, base=tmp_path / "copy", config=job_of(registered.base, keep_runs=2, enabled=True).config)
+    retention.retain(copied)
+    assert left(copied.home)[0] == [4, 5]
+    assert left(registered.home)[0] == [0, 1, 2, 3, 4, 5]
+    assert len(list((registered.home.folder / "mlartifacts").rglob("MLmodel"))) == 2
+
+
+def test_a_model_that_cannot_be_removed_keeps_its_run_and_the_others_go(registered: Job, monkeypatch, caplog) -> None:
+    removed, n = shutil.rmtree, []
+
+    def refuse_the_first(path: Path, **given: object) -> None:
+        if not n:
+            n.append(path)
+            raise PermissionError(13, "Permission denied", str(path))
+        removed(path, **given)
+
+    monkeypatch.setattr("recsys.tracking.outdated.shutil.rmtree", refuse_the_first)
+    with caplog.at_level(logging.WARNING):
+        retention.retain(registered)
+    assert f"the model of run {RUNS[0]} is not removed" in caplog.text
+    assert left(registered.home)[0] == [0, 4, 5]
 
 
 def test_where_the_registry_does_not_answer_old_runs_wait(registered: Job, caplog) -> None:

@@ -1,14 +1,16 @@
 """What nobody needs any more goes: old runs with their models in the registry, and the tables and vectors that only they knew."""
 
+import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from recsys import tracking
-from recsys.artefacts import Home, Run
-from recsys.atomic import MANIFEST, disk, remove
-from recsys.errors import ArtefactError
+from recsys.artefacts import Home, made
+from recsys.atomic import MANIFEST, PREFIX, disk, remove
 from recsys.pipeline.job import Job
 
 log = logging.getLogger(__name__)
@@ -22,47 +24,63 @@ def retain(job: Job) -> None:
 
     Runs: kept are the latest `project.keep_runs` (0: all), the current one, the one that a rollback goes to, those that ranked a night
     that is there, and those whose version has an alias. Tables: those of the runs and nights that are there. Vectors: those of the runs
-    that are there, and those used since the oldest of them was made. What is not complete, or of another version, is left where it is.
-    A disk error is a warning: the work is done already.
+    that are there, and those used since the oldest of them was begun. Checkpoints: those of the last day. Runs and nights that are not
+    complete, or of another version, stay where they are, and what they name stays. What goes wrong is a warning: the work is done already.
     """
+    home = job.home
     try:
         n_runs = _remove_runs(job)
-        n_others = _remove_all(_unused_tables(job.home)) + _remove_all(_unused_vectors(job.home))
-    except ArtefactError as error:
+        n_others = _remove_all([*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home)])
+    except Exception as error:
         log.warning("what is old was not removed: %s", error)
+        log.debug("retention failed", exc_info=True)
         return
     if n_runs or n_others:
-        job.display.say(f"removed: {n_runs} old run(s), {n_others} table folder(s) and vector file(s) that none of those kept needs")
+        job.display.say(f"removed: {n_runs} old run(s); {n_others} tables, vectors and checkpoints that none of those kept needs")
 
 
 def _remove_runs(job: Job) -> int:
     keep, home = job.config.project.keep_runs, job.home
     if not keep:
         return 0
-    runs = _complete(home, home.runs)
-    used = {home.current(), home.before()} | {night.manifest["run_id"] for night in _complete(home, home.nights)}
-    old = [run.run_id for run in runs[:-keep] if run.run_id not in used]
-    free = tracking.remove_outdated(job.config.tracking, home.folder, job.config.project.name, old)
-    return _remove_all(run.path for run in runs if run.run_id in free)
+    old = home.found(home.runs)[0][:-keep]
+    free = tracking.remove_outdated(
+        job.config.tracking, home.folder, job.config.project.name, [run.run_id for run in old if run.run_id not in _in_use(home)]
+    )
+    # Asked again for each: somebody may promote one meanwhile.
+    return _remove_all(run.path for run in old if run.run_id in free and run.run_id not in _in_use(home))
+
+
+def _in_use(home: Home) -> set[str | None]:
+    """The run that ranks, the one before it, and those that ranked the nights that are there."""
+    return {home.current(), home.before()} | {said.get("run_id") for said in _manifests(home.nights)}
 
 
 def _unused_tables(home: Home) -> list[Path]:
-    used = {one.manifest["tables"] for folder in (home.runs, home.nights) for one in _complete(home, folder)}
-    return [
-        tables.path
-        for tables in _complete(home, home.snapshots)
-        if tables.run_id not in used and _age(tables.path / MANIFEST) > YOUNG_SECONDS
-    ]
+    used = {said.get("tables") for folder in (home.runs, home.nights) for said in _manifests(folder)}
+    complete = home.found(home.snapshots)[0]
+    return [tables.path for tables in complete if tables.run_id not in used and _age(tables.path / MANIFEST) > YOUNG_SECONDS]
 
 
 def _unused_vectors(home: Home) -> list[Path]:
-    runs = _complete(home, home.runs)
-    used, age = {run.manifest["encoder_digest"] for run in runs}, max([YOUNG_SECONDS, *(_age(run.path / MANIFEST) for run in runs)])
+    used = {said.get("encoder_digest") for said in _manifests(home.runs)}
+    begun = [moment.timestamp() for run in home.found(home.runs)[0] if (moment := made(run.run_id))]
+    age = max([YOUNG_SECONDS, *(time.time() - moment for moment in begun)])
     return [path for path in (home.caches / "vectors").glob("*.safetensors") if path.stem not in used and _age(path) > age]
 
 
-def _complete(home: Home, folder: Path) -> list[Run]:
-    return home.found(folder)[0]
+def _old_checkpoints(home: Home) -> list[Path]:
+    """Of trainings that were cut short and not taken up again."""
+    return [path for path in (home.caches / "checkpoints").glob("*/") if _age(path) > YOUNG_SECONDS]
+
+
+def _manifests(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every manifest that can be read, also of what is not complete: it may become so again."""
+    for path in folder.glob(f"*/{MANIFEST}"):
+        if not path.parent.name.startswith(PREFIX):
+            with suppress(OSError, ValueError):
+                said = json.loads(path.read_text(encoding="utf-8"))
+                yield said if isinstance(said, dict) else {}
 
 
 def _age(path: Path) -> float:

@@ -1,9 +1,8 @@
 """What `recsys models list` prints: the runs, newest first, what each reached, and which of them ranks."""
 
-from datetime import UTC, datetime
 from typing import Any
 
-from recsys.artefacts import Home, Run
+from recsys.artefacts import Home, Run, made
 from recsys.errors import ArtefactError
 from recsys.report import rows
 from recsys.report.plain import MISSING, aligned
@@ -60,7 +59,7 @@ def _row(run: Run, current: str | None, versions: dict[str, int]) -> Row:
     version = versions.get(run.run_id)
     return {
         "run_id": run.run_id,
-        "made": _made(run.run_id),
+        "made": begun.isoformat() if (begun := made(run.run_id)) else None,
         "as_of": report["as_of"],
         "tasks": {task: {MAIN: by["value"], "low": by["low"], "high": by["high"]} for task, by in judged.items()},
         "megabytes": round(sum(run.manifest["sizes"].values()) / 1e6, 1),
@@ -68,14 +67,6 @@ def _row(run: Run, current: str | None, versions: dict[str, int]) -> Row:
         "version": version,
         "is_champion": run.run_id == current and version is not None,
     }
-
-
-def _made(run_id: str) -> str | None:
-    """The moment in the name of a run, ISO; None where there is none in it."""
-    try:
-        return datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).isoformat()
-    except ValueError:
-        return None
 
 
 def _fault(home: Home) -> str | None:

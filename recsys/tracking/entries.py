@@ -26,25 +26,17 @@ def models_of(place: Place, run: Any) -> list[Any]:
     return list(store.all_of(lambda token: search([place.experiment_id], filter_string=condition, page_token=token)))
 
 
-def versions_of_run(place: Place, run: Any) -> list[Any]:
-    """The versions of the registered model that come from a run."""
-    condition = f"run_id = '{run.info.run_id}'"
+def versions_of(place: Place, condition: str) -> list[Any]:
+    """The versions that meet a filter, of whatever registered model unless it names one."""
     return list(store.all_of(lambda token: place.client.search_model_versions(condition, page_token=token)))
-
-
-def remove_models(place: Place, run: Any) -> None:
-    """Delete the versions and the models of a run, and those of their files that lie here; its parameters, metrics and figures stay."""
-    for version in versions_of_run(place, run):
-        place.client.delete_model_version(place.name, version.version)
-    for model in models_of(place, run):
-        place.client.delete_logged_model(model.model_id)
-        if model.artifact_location.startswith("file:"):
-            shutil.rmtree(local_path(model.artifact_location).parent, ignore_errors=True)
 
 
 def remove(place: Place, run: Any) -> None:
     """Delete a run, its versions, its models and what is nested in it; the run itself last."""
-    remove_models(place, run)
+    for version in versions_of(place, f"name = '{place.name}' and run_id = '{run.info.run_id}'"):
+        place.client.delete_model_version(place.name, version.version)
+    for model in models_of(place, run):
+        place.client.delete_logged_model(model.model_id)
     for one in (*below(place, run), run):
         place.client.delete_run(one.info.run_id)
 
@@ -52,6 +44,7 @@ def remove(place: Place, run: Any) -> None:
 def remove_with_files(local: Place, run: Any) -> None:
     """Remove a run from the project's own store, its files included."""
     files = [local_path(one.info.artifact_uri).parent for one in (run, *below(local, run))]
+    files += [local_path(model.artifact_location).parent for model in models_of(local, run)]
     remove(local, run)
     for folder in files:
         shutil.rmtree(folder, ignore_errors=True)
