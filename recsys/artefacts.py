@@ -45,14 +45,6 @@ def new_run_id(now: datetime, config_digest: str) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{config_digest[:6]}"
 
 
-def made(run_id: str) -> datetime | None:
-    """The moment in the name of a run, UTC: when its training began; None where there is none in it."""
-    try:
-        return datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True)
 class Run:
     """A complete run, or published night; read-only."""

@@ -1,9 +1,7 @@
 """Caches of vectors and token states, one safetensors file each: what was encoded once is not encoded again. Safe to delete."""
 
 import logging
-import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +43,6 @@ class VectorCache:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             log.warning("%s: damaged (%s); its texts are encoded again", path, error)
             return [], np.empty((0, 0), np.float32)
-        with suppress(OSError):  # who may only read, as a dashboard of another user
-            os.utime(path)  # what is used is kept (`pipeline.retention`)
         return hashes, vectors
 
     def add(self, encoder_hash: str, hashes: list[str], vectors: NDArray[np.float32]) -> None:

@@ -8,14 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from toy_model import SERVED
 
 from recsys import config_file, tracking
 from recsys.artefacts import Home, draft
 from recsys.atomic import MANIFEST, PREFIX, point
-from recsys.caches import VectorCache
 from recsys.config import Config
 from recsys.pipeline import retention
 from recsys.pipeline.job import Job, Silent
@@ -122,28 +120,11 @@ def test_tables_and_vectors_of_today_stay_whoever_needs_them(job: Job) -> None:
     assert left(job.home) == [[4, 5], [0, 4, 5], [1, 4, 5]]
 
 
-def test_vectors_that_were_used_since_the_oldest_run_was_begun_stay(job: Job) -> None:
-    """The fifth run was begun three days ago, and written an hour later: vectors used in between are those it was made with."""
-    aged(job.home.runs / RUNS[4] / MANIFEST, 3 - 1 / 24)
-    aged(job.home.caches / "vectors" / "enc0.safetensors", 3 - 0.5 / 24)
-    aged(job.home.caches / "vectors" / "enc1.safetensors", 3 + 0.5 / 24)
+def test_vectors_of_the_encoder_as_it_came_stay_as_long_as_a_run_was_trained_from_it(job: Job) -> None:
+    path = job.home.runs / RUNS[4] / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"untrained_digest": "enc0"}))
     retention.retain(job)
     assert left(job.home)[2] == [0, 4, 5]
-
-
-def test_reading_vectors_counts_as_use_and_who_may_only_read_gets_them_all_the_same(tmp_path: Path, monkeypatch, caplog) -> None:
-    cache, ones = VectorCache(tmp_path), np.ones((1, 2), np.float32)
-    cache.add("enc", ["a" * 32], ones)
-    os.utime(cache.file("enc"), (0, 0))
-    np.testing.assert_array_equal(cache.load("enc")[1], ones)
-    assert cache.file("enc").stat().st_mtime > NOW - 365 * DAY
-
-    def refused(path: Path) -> None:
-        raise PermissionError(1, "Operation not permitted", str(path))
-
-    monkeypatch.setattr("recsys.caches.os.utime", refused)
-    np.testing.assert_array_equal(cache.load("enc")[1], ones)
-    assert caplog.text == ""
 
 
 def test_what_is_not_whole_or_not_ours_is_left_where_it_is_with_what_it_names(job: Job) -> None:
@@ -164,7 +145,7 @@ def test_a_run_of_before_its_manifest_named_an_encoder_is_kept_as_any_other(job:
     del said["encoder_digest"], said["tables"]
     path.write_text(json.dumps(said))
     retention.retain(job)
-    assert left(job.home) == [[4, 5], [5], [4, 5]]
+    assert left(job.home) == [[4, 5], [5], [5]]
 
 
 def test_a_run_that_is_promoted_meanwhile_stays(job: Job, monkeypatch) -> None:

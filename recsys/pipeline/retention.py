@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from recsys import tracking
-from recsys.artefacts import Home, made
+from recsys.artefacts import Home
 from recsys.atomic import MANIFEST, PREFIX, disk, remove
 from recsys.pipeline.job import Job
 
 log = logging.getLogger(__name__)
 
 YOUNG_SECONDS = 86_400.0
-"""Tables that were written, and vectors that were used, so lately may be in use by a command that has made nothing of them yet."""
+"""What was written so lately may be in use by a command that has made nothing of it yet."""
 
 
 def retain(job: Job) -> None:
     """Remove what is of no use, and say how much. The caller holds the lock of the project's folder.
 
     Runs: kept are the latest `project.keep_runs` (0: all), the current one, the one that a rollback goes to, those that ranked a night
-    that is there, and those whose version has an alias. Tables: those of the runs and nights that are there. Vectors: those of the runs
-    that are there, and those used since the oldest of them was begun. Checkpoints: those of the last day. Runs and nights that are not
+    that is there, and those whose version has an alias. Tables: those of the runs and nights that are there. Vectors: those by the
+    encoders of the runs that are there. Of tables, vectors and checkpoints also those of the last day. Runs and nights that are not
     complete, or of another version, stay where they are, and what they name stays. What goes wrong is a warning: the work is done already.
     """
     home = job.home
@@ -63,10 +63,9 @@ def _unused_tables(home: Home) -> list[Path]:
 
 
 def _unused_vectors(home: Home) -> list[Path]:
-    used = {said.get("encoder_digest") for said in _manifests(home.runs)}
-    begun = [moment.timestamp() for run in home.found(home.runs)[0] if (moment := made(run.run_id))]
-    age = max([YOUNG_SECONDS, *(time.time() - moment for moment in begun)])
-    return [path for path in (home.caches / "vectors").glob("*.safetensors") if path.stem not in used and _age(path) > age]
+    used = {said.get(name) for said in _manifests(home.runs) for name in ("encoder_digest", "untrained_digest")}
+    files = (home.caches / "vectors").glob("*.safetensors")
+    return [path for path in files if path.stem not in used and _age(path) > YOUNG_SECONDS]
 
 
 def _old_checkpoints(home: Home) -> list[Path]:
@@ -84,7 +83,7 @@ def _manifests(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was written or, for vectors, used."""
+    """Seconds since it was written."""
     with disk(path):
         return time.time() - path.stat().st_mtime
 

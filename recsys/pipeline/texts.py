@@ -39,10 +39,11 @@ class Texts:
     """The catalogue's texts, ready for the encoder.
 
     folder of the encoder; digest (n,) 32 hex digits; group (n,) int64, one number a distinct text, 0 for none; inputs for the
-    encoder; pooled (n, hidden) float32 by the untrained encoder; seconds: what reading and encoding them took.
+    encoder; pooled (n, hidden) float32 by the untrained encoder; encoder_digest of that; seconds: what reading and encoding them took.
     """
 
     folder: Path
+    encoder_digest: str
     digest: list[str]
     group: NDArray[np.int64]
     inputs: text.Inputs
@@ -73,7 +74,7 @@ def read_texts(job: Job, catalogue: Catalogue) -> Texts:
     if encoder.splits and encoder.states_mb(inputs) <= config.states_mb:
         inputs = _with_states(job, encoder, digests, inputs)
     pooled = _pooled(job, encoder, digests, inputs)
-    return Texts(folder, digests, text.text_groups(values), inputs, pooled, time.perf_counter() - begun)
+    return Texts(folder, encoder.digest(), digests, text.text_groups(values), inputs, pooled, time.perf_counter() - begun)
 
 
 def fit_texts(

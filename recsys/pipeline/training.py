@@ -96,7 +96,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         judged, more = _judge(job, world, texts, models, examine)
         with job.clock.all_to("refit"):
             production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
-        run = _keep(job, world, run_id, models, judged, more, production, tracker)
+        run = _keep(job, world, run_id, texts, models, judged, more, production, tracker)
     job.home.point(run_id)
     settle(job, is_alone=True)
     retain(job)
@@ -204,6 +204,7 @@ def _keep(
     job: Job,
     world: World,
     run_id: str,
+    texts: Texts,
     models: Models,
     judged: verdict.Judged,
     more: dict[str, Any],
@@ -219,6 +220,7 @@ def _keep(
         "dataset_digests": world.tables.manifest["digests"],
         "knows_until": production.ledger.folds[-1].end.isoformat(),
         "encoder_digest": production.sides[-1].model.encoder.digest(),
+        "untrained_digest": texts.encoder_digest,
     }
     with draft(job.home.runs / run_id, manifest) as folder:
         folder.record("config", job.config.model_dump(mode="json"))

@@ -1,8 +1,9 @@
 """What `recsys models list` prints: the runs, newest first, what each reached, and which of them ranks."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from recsys.artefacts import Home, Run, made
+from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError
 from recsys.report import rows
 from recsys.report.plain import MISSING, aligned
@@ -59,7 +60,7 @@ def _row(run: Run, current: str | None, versions: dict[str, int]) -> Row:
     version = versions.get(run.run_id)
     return {
         "run_id": run.run_id,
-        "made": begun.isoformat() if (begun := made(run.run_id)) else None,
+        "made": _made(run.run_id),
         "as_of": report["as_of"],
         "tasks": {task: {MAIN: by["value"], "low": by["low"], "high": by["high"]} for task, by in judged.items()},
         "megabytes": round(sum(run.manifest["sizes"].values()) / 1e6, 1),
@@ -67,6 +68,14 @@ def _row(run: Run, current: str | None, versions: dict[str, int]) -> Row:
         "version": version,
         "is_champion": run.run_id == current and version is not None,
     }
+
+
+def _made(run_id: str) -> str | None:
+    """The moment in the name of a run, ISO; None where there is none in it."""
+    try:
+        return datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).isoformat()
+    except ValueError:
+        return None
 
 
 def _fault(home: Home) -> str | None:
