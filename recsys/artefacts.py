@@ -221,6 +221,11 @@ class Home:
         with replacing(self.folder / CHECKS) as temporary:
             temporary.write_text(dumps(found), encoding="utf-8")
 
+    def remove_checks(self) -> None:
+        """Remove what the last `recsys check` found: its examples name people. Raises ArtefactError on a disk error."""
+        with disk(self.folder / CHECKS):
+            (self.folder / CHECKS).unlink(missing_ok=True)
+
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
         places = (self.runs, self.caches, self.snapshots, self.nights)

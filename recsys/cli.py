@@ -175,7 +175,8 @@ def nightly(config_path: Path | None, how: str) -> None:
     """The whole nightly job: check, train when it is due, rank, compare with last night, publish; then one summary.
 
     Exit 0: tonight's lists are served; 1: refused, by a FAIL of the checks or a limit of [monitor]; 2: something failed. Unless they were
-    published, last night's lists stay served. The last line of stdout is the published folder alone, or REFUSED or FAILED.
+    published, last night's lists stay served. The last line of stdout is the published folder alone, or REFUSED or FAILED;
+    with --format json it is one object.
 
     \b
     Example:  recsys nightly --format json | jq .outcome

@@ -158,6 +158,24 @@ def test_a_folder_without_a_manifest_is_left_as_it_is(home: Home) -> None:
     assert not (home.nights / "half" / MANIFEST).exists()
 
 
+def test_what_a_check_found_goes_and_no_later_one_names_the_user(tmp_path: Path) -> None:
+    path, home = empty_project(tmp_path)
+    pl.DataFrame({"item_id": ["a", "b"], "title": ["Lamp", "Chair"]}).write_csv(tmp_path / "items.csv")
+    rows = [("who-1", "a", "click", "2026-01-01"), ("who-2", "b", "click", "2026-01-02"), ("who-1", "?", "click", "2026-01-03")]
+    events = pl.DataFrame(rows, schema=["user_id", "item_id", "event_type", "event_time"], orient="row")
+    events.write_csv(tmp_path / "events.csv")
+
+    def check() -> str:
+        return CliRunner().invoke(main, ["check", "--config", str(path)]).output + (home.folder / "checks.json").read_text()
+
+    assert "who-1" in check()
+    forget(home, "who-1")
+    assert not (home.folder / "checks.json").exists()
+    found = check()
+    assert "who-1" not in found
+    assert "1 events" in found  # the rejected line is still counted
+
+
 def test_the_list_holds_digests_and_no_id(home: Home) -> None:
     forget(home)
     forget(home, USERS[4])

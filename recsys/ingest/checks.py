@@ -1,5 +1,6 @@
 """Named checks of the config against the files, before anything is trained: PASS, WARN or FAIL, a count, the first rows at fault."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -24,8 +25,13 @@ SPELLINGS = {
 """Spellings of one id that do not join: what to take away, and the SQL that does it."""
 
 
-def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
-    """Every check in order. Files or expressions that do not fit are a FAIL of `files` or `columns`, and nothing after it runs."""
+def run_checks(
+    config: Config, base: Path, now: datetime, left_out: Callable[[Tables], Tables] = lambda tables: tables
+) -> list[CheckResult]:
+    """Every check in order. Files or expressions that do not fit are a FAIL of `files` or `columns`, and nothing after it runs.
+
+    left_out: takes those out of the tables whom no example may name.
+    """
     try:
         sources = read_sources(config, base)
     except DataError as error:
@@ -33,7 +39,7 @@ def run_checks(config: Config, base: Path, now: datetime) -> list[CheckResult]:
     counted = f"{sources.items.height:,} rows of items, {sources.events.height:,} of events"
     results = [CheckResult("files", "PASS", 0, "one file for both: " + counted if config.items.from_events else counted, ())]
     try:
-        tables = build(sources, config, now)
+        tables = left_out(build(sources, config, now))
     except DataError as error:
         return [*results, CheckResult("columns", "FAIL", 1, str(error), ())]
     fitting = f"{len(config.items.columns)} columns of items, {len(config.events.columns)} of events fit"

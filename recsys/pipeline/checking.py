@@ -1,6 +1,7 @@
 """`recsys check`: the checks of the data, whether the windows fit in them, and the rules, and whether a loss over impressions has any."""
 
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -10,16 +11,18 @@ from recsys.blocks import Catalogue
 from recsys.config import Config
 from recsys.errors import RecsysError
 from recsys.ingest import CheckResult
+from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
 
 
 def check(job: Job) -> list[CheckResult]:
-    """Every named check, in order; nothing is trained or written."""
-    results = ingest.run_checks(job.config, job.base, job.now)
+    """Every named check, in order, of the raw files without those who were forgotten; nothing is trained or written."""
+    left_out = partial(forgotten.left_out, forgotten=forgotten.digests(job.home.folder))
+    results = ingest.run_checks(job.config, job.base, job.now, left_out)
     if any(result.status == "FAIL" for result in results):
         return results
     try:
-        tables = ingest.ingest(job.config, job.base, job.now)
+        tables = left_out(ingest.ingest(job.config, job.base, job.now))
         ledger = timeline.evaluation_ledger(*timeline.span(tables.events.lazy()), job.config)
     except RecsysError as error:
         return [*results, CheckResult("windows", "FAIL", 1, str(error), ())]

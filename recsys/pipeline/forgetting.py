@@ -36,6 +36,7 @@ def forget(job: Job, user_id: str) -> Forgotten:
     sinks = sinks_of(job.config.publish)
     with alone(job.home.folder, "recsys forget"):
         forgotten.add(job.home.folder, user_id)
+        job.home.remove_checks()
         _remove_drafts(job.home)
         rows = {str(path.relative_to(job.home.folder)): _from_folder(path, user_id) for path in _folders(job.home)}
         rows |= {sink.name: sink.forget(user_id) for sink in sinks}

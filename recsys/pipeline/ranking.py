@@ -76,6 +76,7 @@ def rank(
 ) -> Path:
     """Rank and publish; returns the published folder. `as_of` None: the midnight after the last event."""
     with alone(job.home.folder, "recsys rank"):
+        job.home.sweep()
         run = job.home.load(run_id)
         job.config = config_of(job, run)
         tables = tables_of.tables(job)

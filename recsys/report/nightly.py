@@ -22,7 +22,7 @@ MEANINGS = {
     "published": "tonight's lists are served",
     "unchanged": "tonight's lists were served already, nothing was to be done",
     "refused": "nothing was published, the lists of before are still served",
-    "failed": "nothing was published, the lists of before are still served",
+    "failed": "tonight's lists were not published, what was served before still is",
 }
 
 
