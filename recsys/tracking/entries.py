@@ -26,14 +26,14 @@ def models_of(place: Place, run: Any) -> list[Any]:
     return list(store.all_of(lambda token: search([place.experiment_id], filter_string=condition, page_token=token)))
 
 
-def versions_of(place: Place, condition: str) -> list[Any]:
+def found_versions(place: Place, condition: str) -> list[Any]:
     """The versions that meet a filter, of whatever registered model unless it names one."""
     return list(store.all_of(lambda token: place.client.search_model_versions(condition, page_token=token)))
 
 
 def remove(place: Place, run: Any) -> None:
     """Delete a run, its versions, its models and what is nested in it; the run itself last."""
-    for version in versions_of(place, f"name = '{place.name}' and run_id = '{run.info.run_id}'"):
+    for version in found_versions(place, f"name = '{place.name}' and run_id = '{run.info.run_id}'"):
         place.client.delete_model_version(place.name, version.version)
     for model in models_of(place, run):
         place.client.delete_logged_model(model.model_id)

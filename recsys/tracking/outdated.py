@@ -11,7 +11,7 @@ from typing import Any
 from recsys.atomic import disk
 from recsys.config import Tracking
 from recsys.tracking import store
-from recsys.tracking.entries import versions_of
+from recsys.tracking.entries import found_versions
 from recsys.tracking.registry import Place, local_path
 
 log = logging.getLogger(__name__)
@@ -25,15 +25,14 @@ def remove_outdated(tracking: Tracking, home: Path, name: str, run_ids: Iterable
     `home` stays whole. A server is not asked: what it keeps is for those to say who look after it.
     """
     wanted = list(run_ids)
-    is_server = tracking.uri.startswith(("http:", "https:", "databricks"))
-    if not (wanted and tracking.enabled) or is_server or not (tracking.uri or store.local_file(home).is_file()):
+    if not (wanted and tracking.enabled) or store.is_server(tracking.uri) or not (tracking.uri or store.local_file(home).is_file()):
         return wanted
     uri = tracking.uri or store.local_uri(home)
     with store.quiet(), store.without_its_warnings():
         try:
             client = store.opened(uri)
             place = Place(client, store.experiment(client, uri, home, name), name)
-            found = versions_of(place, f"name = '{name}'")
+            found = found_versions(place, f"name = '{name}'")
         except store.faults() as error:
             log.warning("tracking: %s does not answer: %s; old runs are kept until it does", store.no_password(uri), store.line(error))
             return []
@@ -55,7 +54,7 @@ def _removed(place: Place, home: Path, run_id: str, versions: list[Any]) -> bool
 
 def _is_wanted(place: Place, version: Any) -> bool:
     """Has it an alias, or a copy under another name, which has the same files."""
-    copies = versions_of(place, f"run_id = '{version.run_id}'")
+    copies = found_versions(place, f"run_id = '{version.run_id}'")
     return bool(place.client.get_model_version(place.name, version.version).aliases) or any(one.name != place.name for one in copies)
 
 

@@ -72,14 +72,18 @@ def _try_database(uri: str) -> None:
             engine.dispose()
 
 
+def is_server(uri: str) -> bool:
+    """Is it the address of a tracking server, which has a place of its own for files."""
+    return uri.startswith(("http:", "https:", "databricks"))
+
+
 def experiment(client: Any, uri: str, home: Path, name: str) -> str:
     """The id of the experiment, made where it is not there yet."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     # A server knows its own place; a database without one would put ./mlruns where the caller stands.
-    is_server = uri.startswith(("http:", "https:", "databricks"))
-    return str(client.create_experiment(name, artifact_location=None if is_server else (home.resolve() / "mlartifacts").as_uri()))
+    return str(client.create_experiment(name, artifact_location=None if is_server(uri) else (home.resolve() / "mlartifacts").as_uri()))
 
 
 def all_of(search: Callable[[str | None], Any]) -> Iterator[Any]:
