@@ -191,12 +191,12 @@ def rewrite(folder: Path, tables: dict[str, pl.DataFrame], more: dict[str, Any])
         temporary.write_text(dumps(manifest | more), encoding="utf-8")
 
 
-def remove(folder: Path) -> None:
-    """Remove a finished folder: it is gone in one step, and its files after that. Raises ArtefactError on a disk error."""
-    with disk(folder):
-        gone = temporary_name(folder)
-        os.replace(folder, gone)
-        shutil.rmtree(gone)
+def remove(path: Path) -> None:
+    """Remove a file or a finished folder: it is gone in one step, what was in it after that. Raises ArtefactError on a disk error."""
+    with disk(path):
+        gone = temporary_name(path)
+        os.replace(path, gone)
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path, row_group_size: int = 50_000) -> None:

@@ -43,12 +43,11 @@ def _remove_runs(job: Job) -> int:
     keep, home = job.config.project.keep_runs, job.home
     if not keep:
         return 0
-    old = home.found(home.runs)[0][:-keep]
-    free = tracking.remove_outdated(
-        job.config.tracking, home.folder, job.config.project.name, [run.run_id for run in old if run.run_id not in _in_use(home)]
-    )
+    used = _in_use(home)
+    old = {run.run_id: run.path for run in home.found(home.runs)[0][:-keep] if run.run_id not in used}
+    free = tracking.remove_outdated(job.config.tracking, home.folder, job.config.project.name, old)
     # Asked again for each: somebody may promote one meanwhile.
-    return _remove_all(run.path for run in old if run.run_id in free and run.run_id not in _in_use(home))
+    return _remove_all(old[run_id] for run_id in free if run_id not in {home.current(), home.before()})
 
 
 def _in_use(home: Home) -> set[str | None]:
@@ -91,10 +90,6 @@ def _age(path: Path) -> float:
 def _remove_all(paths: Iterable[Path]) -> int:
     n = 0
     for path in paths:
-        if path.is_dir():
-            remove(path)
-        else:
-            with disk(path):
-                path.unlink()
+        remove(path)
         n += 1
     return n
