@@ -5,11 +5,14 @@ from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
+from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
 from recsys.evaluate.verdict import METRICS, Verdict, judge
 
 __all__ = [
+    "DECISIONS",
     "METRICS",
+    "Decision",
     "Differences",
     "Figure",
     "K",
@@ -21,7 +24,12 @@ __all__ = [
     "Verdict",
     "candidate_recall",
     "compare",
+    "decision",
+    "effect_seen",
+    "holm",
     "judge",
     "judge_pairs",
+    "permutation_p",
     "price_lists",
+    "users_needed",
 ]
