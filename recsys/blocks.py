@@ -199,16 +199,14 @@ def top_k(scores: Floats, k: int) -> tuple[Index, Floats]:
     """The `k` best columns of each row, best first, ties by the lower column: exact, so independent of the machine.
 
     scores (n, m) float32 without NaN, -inf where masked. Returns column (n, k) int32 (-1 beyond the unmasked ones) and score (n, k),
-    -inf there. A partition finds what a column must reach; only those that do are sorted.
+    -inf there. A partition of some columns finds what the others must reach; only those that do are sorted.
     """
     n, m = scores.shape
     k = min(k, m)
     columns, best = np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32)
     if not k or not n:
         return columns, best
-    # A row with fewer than k unmasked columns has -inf for its least: the number above it keeps those out.
-    least = np.maximum(_kth_best(scores, k), np.finfo(np.float32).min)
-    row, column = np.nonzero(scores >= least[:, None])
+    row, column = np.nonzero(scores >= _least_needed(scores, k))
     score = scores[row, column]
     order = np.lexsort((column, -score, row))
     row = row[order]
@@ -219,11 +217,18 @@ def top_k(scores: Floats, k: int) -> tuple[Index, Floats]:
     return columns, best
 
 
-def _kth_best(scores: Floats, k: int) -> Floats:
+def _least_needed(scores: Floats, k: int) -> Floats:
+    """A bound (n, 1) from below on the kth best of each row: the kth best of every sth column.
+
+    Its partition takes an sth of the time and lets about s k of a row through to be sorted: s balances the two.
+    """
+    stride = max(1, int((scores.shape[1] / (8 * k)) ** 0.5))
+    some = scores[:, ::stride]
     # Floats order as their bits do once those of negative ones are turned over; NumPy partitions integers several times as fast.
-    bits = np.ascontiguousarray(scores).view(np.int32)
+    bits = np.ascontiguousarray(some).view(np.int32)
     keys = (bits >> 31) & np.int32(0x7FFFFFFF)
     keys ^= bits
-    keys.partition(scores.shape[1] - k, axis=1)
-    least = keys[:, scores.shape[1] - k]
-    return (least ^ ((least >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+    keys.partition(some.shape[1] - k, axis=1)
+    least = keys[:, some.shape[1] - k, None]
+    # A row with fewer than k unmasked columns has -inf for its least: the number above it keeps those out.
+    return np.maximum((least ^ ((least >> 31) & np.int32(0x7FFFFFFF))).view(np.float32), np.finfo(np.float32).min)

@@ -39,6 +39,22 @@ def test_top_k_is_a_stable_sort_with_ties_by_column(scores: np.ndarray, k: int) 
     np.testing.assert_array_equal(columns, np.where(np.isneginf(sorted_scores), -1, order))
 
 
+@given(k=st.integers(1, 12), n_levels=st.integers(1, 400), masked=st.sampled_from([0.0, 0.5, 0.999]), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_top_k_of_wide_rows_is_that_of_a_sort_whatever_columns_were_looked_at_first(
+    k: int, n_levels: int, masked: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, n_levels, (3, 2_000)).astype(np.float32)
+    scores[1] = np.sort(scores[1])  # the best of every sth column say little of columns in order
+    scores[rng.random(scores.shape) < masked] = -np.inf
+    columns, values = top_k(scores, k)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    sorted_scores = np.take_along_axis(scores, order, axis=1)
+    np.testing.assert_array_equal(values, sorted_scores)
+    np.testing.assert_array_equal(columns, np.where(np.isneginf(sorted_scores), -1, order))
+
+
 def test_more_places_than_scores_that_are_not_masked_are_minus_one() -> None:
     columns, values = top_k(np.array([[-np.inf, 3, -np.inf], [-np.inf] * 3, [-0.0, 0.0, -1.0]], np.float32), 2)
     np.testing.assert_array_equal(columns, [[1, -1], [-1, -1], [0, 1]])

@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys import config, config_file, ranker, rules, timeline
 from recsys.artefacts import Run
@@ -19,7 +21,7 @@ from recsys.pipeline.job import Job
 from recsys.pipeline.retention import retain
 from recsys.pipeline.ruling import Ruling
 from recsys.pipeline.sinks import sinks_of
-from recsys.pipeline.snapshot import Snapshot, chunks, snapshot
+from recsys.pipeline.snapshot import Chunk, Snapshot, map_chunks, snapshot
 from recsys.pipeline.texts import load_texts
 from recsys.pipeline.watching import Watch
 from recsys.publish import Promise
@@ -45,12 +47,16 @@ class Ready:
     def lists(self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling, see: See = lambda *_: None) -> Iterator[pl.DataFrame]:
         """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
         known, done = self.known, 0
-        for rows in chunks(known, self.events, user_ids, job.clock):
+
+        def scored(rows: Chunk) -> tuple[Chunk, NDArray[np.float64]]:
+            with job.clock.stage("ranker"):
+                return rows, self.model.score(rows.frame, rows.told)
+
+        for rows, scores in map_chunks(scored, known, self.events, user_ids, job.clock):
             part = rows.block.history.user_ids
-            scores = self.model.score(rows.frame, rows.told)
-            scored = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
+            listed = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
             placed = ruling.placed(rows, scores)
-            lists = rules.recommend(scored, rows.frame, known.as_of, self.run_id, k, job.config.project.task, placed)
+            lists = rules.recommend(listed, rows.frame, known.as_of, self.run_id, k, job.config.project.task, placed)
             with job.clock.stage("monitor"):
                 see(rows.frame, lists)
             yield lists

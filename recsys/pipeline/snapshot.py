@@ -4,12 +4,12 @@ Training is ranking in the past: `chunk` makes the rows of a fold, of the valid 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,8 @@ from recsys.pipeline.job import Clock
 from recsys.pipeline.tables import events_by_item, events_of, interactions_by_user
 from recsys.schema import TIME
 from recsys.text import InterestModel
+
+T = TypeVar("T")
 
 SCORES_MB = 64
 """A dense (users, items) float32 array of a chunk stays below this: chunks shrink where the catalogue is large."""
@@ -150,14 +152,19 @@ def chunk(snapshot: Snapshot, events: pl.DataFrame, user_ids: pl.Series, clock: 
 
 def chunks(snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[Chunk]:
     """The chunks of many users (sorted ids), in order, of bounded memory: as many are in the making as there are threads."""
+    return map_chunks(lambda made: made, snapshot, events, user_ids, clock)
+
+
+def map_chunks(work: Callable[[Chunk], T], snapshot: Snapshot, events: pl.LazyFrame, user_ids: pl.Series, clock: Clock) -> Iterator[T]:
+    """`work` of each of the `chunks`, done by the thread that made it: the trees then take a core each, as all before them does."""
     before = events.filter(pl.col("event_time") < pl.lit(snapshot.as_of, TIME))
 
-    def made(part: pl.Series) -> Chunk:
-        return chunk(snapshot, events_of(before, part), part, clock)
+    def made(part: pl.Series) -> T:
+        return work(chunk(snapshot, events_of(before, part), part, clock))
 
     # One BLAS thread each: most of a chunk is NumPy over arrays of its own, which many threads do side by side and BLAS's own do not.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(snapshot.threads, initializer=threadpool_limits, initargs=(1,)) as pool:
-        waiting: deque[Future[Chunk]] = deque()
+        waiting: deque[Future[T]] = deque()
         for part in parts(user_ids, snapshot):
             waiting.append(pool.submit(made, part))
             if len(waiting) > snapshot.threads:

@@ -51,9 +51,9 @@ class Promise:
 
 def read_back(night: Night, promise: Promise) -> tuple[int, int]:
     """Users and rows of the parts as they lie on the disk. Raises PublishError where a list breaks its promise."""
-    sizes = [_check_part(part, f"{PARTS}/part-{place:05d}", promise) for place, part in enumerate(night.parts())]
-    n_users, n_rows = sum(users for users, _ in sizes), sum(rows for _, rows in sizes)
-    n_distinct = pl.scan_parquet(night.path / PARTS).select(pl.col("user_id").n_unique()).collect().item()
+    checked = [_check_part(part, f"{PARTS}/part-{place:05d}", promise) for place, part in enumerate(night.parts())]
+    n_users, n_rows = sum(len(users) for users, _ in checked), sum(rows for _, rows in checked)
+    n_distinct = pl.concat([users for users, _ in checked]).n_unique()
     if n_distinct != n_users:
         raise PublishError(f"{PARTS}: {n_users - n_distinct} users have rows in more than one chunk. {REFUSED}")
     if n_users < promise.fewest_share * promise.n_asked:
@@ -64,12 +64,15 @@ def read_back(night: Night, promise: Promise) -> tuple[int, int]:
     return n_users, n_rows
 
 
-def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[int, int]:
-    users = part.group_by("user_id", maintain_order=True).agg(
+def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[pl.Series, int]:
+    """The users of a part, once each, and how many rows it has."""
+    # Row by row first: in an aggregation the offered items would be laid out anew for every user.
+    rows = part.with_columns(is_offered=pl.col("item_id").is_in(promise.offered.implode()), is_scored=pl.col("score").is_finite())
+    users = rows.group_by("user_id", maintain_order=True).agg(
         is_once=pl.col("item_id").n_unique() == pl.len(),
         is_ranked=(pl.col("rank").min() == 1) & (pl.col("rank").max() == pl.len()) & (pl.col("rank").n_unique() == pl.len()),
-        is_offered=pl.col("item_id").is_in(promise.offered.implode()).all(),
-        is_scored=pl.col("score").is_finite().all(),
+        is_offered=pl.col("is_offered").all(),
+        is_scored=pl.col("is_scored").all(),
     )
     faults = {
         "is_once": "have an item twice",
@@ -83,7 +86,7 @@ def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[int, i
             raise PublishError(f"{name}: {len(wrong)} of {users.height} users {fault} (first: user_id={wrong[0]}). {REFUSED}")
     if promise.hard:
         _check_hard(part, name, promise.hard)
-    return users.height, part.height
+    return users["user_id"], part.height
 
 
 def _check_hard(part: pl.DataFrame, name: str, hard: Hard) -> None:
