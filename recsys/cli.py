@@ -96,20 +96,21 @@ def init(events: str, items: str | None, path: Path) -> None:
 
 @main.command()
 @CONFIG
+@click.option("--leaks", is_flag=True, help="Also look for anything that tells the past what came later. Takes minutes.")
 @FORMAT
-def check(config_path: Path | None, how: str) -> None:
+def check(config_path: Path | None, leaks: bool, how: str) -> None:
     """Validate config and data by named checks: PASS, WARN or FAIL, with counts and first examples. Exit 1 on a FAIL.
 
     The thresholds are in [check] of the config. What was found is kept for the dashboard.
 
     \b
-    Example:  recsys check --format json | jq '.checks[] | select(.status != "PASS")'
+    Example:  recsys check --leaks --format json | jq '.checks[] | select(.status != "PASS")'
     """
     from recsys import report
     from recsys.pipeline.checking import check as run
 
     with open_job(config_path) as job:
-        results = run(job)
+        results = run(job, leaks)
     found = report.checks_object(results)
     click.echo(json.dumps(found, indent=2) if how == "json" else report.checks_table(results))
     job.home.keep_checks(found | {"made": job.now.isoformat()})

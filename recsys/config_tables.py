@@ -1,5 +1,6 @@
 """Where the tables are, what their columns and words mean, what is unusual in them: the part of the config that a shop writes itself."""
 
+from functools import partial
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -13,14 +14,17 @@ Sql = Annotated[str, Field(min_length=1)]
 Checked = TypeVar("Checked")
 
 
-def _ascending(limits: tuple[float, ...], place: ValidationInfo) -> tuple[float, ...]:
+def _ascending(section: str, limits: tuple[float, ...], place: ValidationInfo) -> tuple[float, ...]:
     is_fine = len(limits) <= 2 and all(limit >= 0 for limit in limits) and list(limits) == sorted(limits)
-    faults = [f"monitor.{place.field_name}: one or two numbers of 0 or more, ascending, or [] for none; not {list(limits)}"]
+    faults = [f"{section}.{place.field_name}: one or two numbers of 0 or more, ascending, or [] for none; not {list(limits)}"]
     return no_faults(limits, [] if is_fine else faults)
 
 
-Limits = Annotated[tuple[float, ...], AfterValidator(_ascending)]
+Limits = Annotated[tuple[float, ...], AfterValidator(partial(_ascending, "monitor"))]
 """Of a measure: WARN above the first, nothing published above the second."""
+
+LeakLimits = Annotated[tuple[float, ...], AfterValidator(partial(_ascending, "check"))]
+"""Of what `recsys check --leaks` finds: WARN above the first, FAIL above the second."""
 
 
 class Section(BaseModel):
@@ -133,6 +137,28 @@ class Check(Section):
     dominant_events: int = Field(10_000, ge=1, le=10**9, description="events of one user: see the one before")
     day_events: int = Field(2000, ge=1, le=10**9, description="things that one user does in one day above which: WARN (a robot)")
     one_event_share: Share = Field(0.8, description="share of users with a single act above which: WARN")
+    leak_users: int = Field(300, ge=1, le=10**6, description="--leaks: users of each window whose candidates and features are looked at")
+    leak_auc: LeakLimits = Field(
+        (0.85, 0.95),
+        description="--leaks: AUC of one feature, or of one column of items, alone: WARN above the first number, FAIL above a second",
+    )
+    leak_copies: LeakLimits = Field(
+        (0.2, 0.5),
+        description="--leaks: share of the acts right before a window that come again in it, beyond what is usual; as in leak_auc",
+    )
+    leak_sessions: LeakLimits = Field(
+        (0.1,),
+        description="--leaks: share of a window's users who were at it half an hour before it began and half an hour after; as in leak_auc",
+    )
+    leak_early: LeakLimits = Field(
+        (0.001, 0.05), description="--leaks: share of events on items that were not on sale at that moment; as in leak_auc"
+    )
+    leak_dates: LeakLimits = Field(
+        (0.9,), description="--leaks: share of slow items whose available_* is the day of their first or last act; as in leak_auc"
+    )
+    leak_impressions: LeakLimits = Field(
+        (0.5, 0.9), description="--leaks: share of impressions upon which the user acts on the item within a day; as in leak_auc"
+    )
 
 
 class Nightly(Section):

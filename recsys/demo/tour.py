@@ -7,6 +7,7 @@ import polars as pl
 
 from recsys import config_file, evaluate, report, text
 from recsys.artefacts import Run
+from recsys.demo.leaks import audited
 from recsys.demo.oracle import oracle_share
 from recsys.demo.shop import write_shop
 from recsys.errors import ModelError
@@ -28,7 +29,9 @@ def tour(folder: Path, seed: int) -> Iterator[str]:
     with Display() as display:
         run = train(Job(config_file.load(path), folder, utc_now(), display))
         night = rank(Job(config_file.load(path), folder, utc_now(), display), None, None, None, None, None, False)
+        told = list(audited(Job(config_file.load(path), folder, utc_now(), display)))
     yield report.verdict_text(run)
+    yield from told
     yield against_the_oracle(folder, run)
     yield f"Tonight's lists: {night}"
     yield f"Look at them:    recsys dashboard --config {path}"

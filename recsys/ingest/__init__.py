@@ -8,14 +8,19 @@ from recsys.ingest.checks import run_checks
 from recsys.ingest.draft import Setting, Source, draft
 from recsys.ingest.guess import guess_events, guess_items, guess_items_of_events, item_ids, unused
 from recsys.ingest.read import find_files, read
-from recsys.ingest.result import CheckResult
-from recsys.ingest.tables import Tables, build, read_sources, reject_empty
+from recsys.ingest.result import N_EXAMPLES, CheckResult, Status
+from recsys.ingest.tables import Sources, Tables, before, build, parse_events, read_sources, reject_empty
 
 __all__ = [
+    "N_EXAMPLES",
     "CheckResult",
     "Setting",
     "Source",
+    "Sources",
+    "Status",
     "Tables",
+    "before",
+    "build",
     "draft",
     "find_files",
     "guess_events",
@@ -23,7 +28,10 @@ __all__ = [
     "guess_items_of_events",
     "ingest",
     "item_ids",
+    "parse_events",
     "read",
+    "read_sources",
+    "reject_empty",
     "run_checks",
     "unused",
 ]

@@ -82,6 +82,15 @@ def build(sources: Sources, config: Config, now: datetime) -> Tables:
     return Tables(items, events, pl.concat(rejects), counts, users)
 
 
+def before(sources: Sources, times: pl.Series, moment: datetime) -> Sources:
+    """The raw rows as they stood at a moment: the lines of the events file from it on, and those without a time, are not there yet.
+
+    times: of each line, as `parse_events` reads it. The files of items and users stay: nobody knows when a line of them was written.
+    """
+    events = sources.events.filter((times < moment).fill_null(False))
+    return Sources(events if sources.items is sources.events else sources.items, events, sources.users)
+
+
 def parse_events(raw: pl.DataFrame, section: Events, now: datetime) -> Parsed:
     """EVENTS columns and REASON in the order read; duplicates and joins are not looked at yet."""
     parsed = parse(raw, section, EVENTS)

@@ -1,5 +1,6 @@
-"""`recsys check`: the checks of the data, whether the windows fit in them, and the rules, and whether a loss over impressions has any."""
+"""`recsys check`: the checks of the data, of the windows and the rules, whether a loss over impressions has any, and of leaks if asked."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -15,20 +16,46 @@ from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
 
 
-def check(job: Job) -> list[CheckResult]:
-    """Every named check, in order, of the raw files without those who were forgotten; nothing is trained or written."""
+def check(job: Job, leaks: bool = False) -> list[CheckResult]:
+    """Every named check, in order, of the raw files without those who were forgotten; nothing is trained or written.
+
+    leaks: also those of the family `leak:`, which take minutes.
+    """
     left_out = partial(forgotten.left_out, forgotten=forgotten.digests(job.home.folder))
     results = ingest.run_checks(job.config, job.base, job.now, left_out)
     if any(result.status == "FAIL" for result in results):
-        return results
+        return results + ([_no_audit()] if leaks else [])
+    sources = ingest.read_sources(job.config, job.base)
+    tables = left_out(ingest.build(sources, job.config, job.now))
     try:
-        tables = left_out(ingest.ingest(job.config, job.base, job.now))
+        ingest.reject_empty(tables, job.config)
         ledger = timeline.evaluation_ledger(*timeline.span(tables.events.lazy()), job.config)
     except RecsysError as error:
-        return [*results, CheckResult("windows", "FAIL", 1, str(error), ())]
-    ruled = [_rules(job, tables)] if job.config.rules.names else []
-    lists = [] if job.config.text.loss == "softmax" else [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
-    return [*results, _windows(tables.events, ledger), *ruled, *lists]
+        results += [CheckResult("windows", "FAIL", 1, str(error), ())]
+        return results + (_leaks(job, sources, tables, None, left_out) if leaks else [])
+    results += [_windows(tables.events, ledger)]
+    results += [_rules(job, tables)] if job.config.rules.names else []
+    if job.config.text.loss != "softmax":
+        results += [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
+    return results + (_leaks(job, sources, tables, ledger, left_out) if leaks else [])
+
+
+def _leaks(
+    job: Job,
+    sources: ingest.Sources,
+    tables: ingest.Tables,
+    ledger: timeline.Ledger | None,
+    left_out: Callable[[ingest.Tables], ingest.Tables],
+) -> list[CheckResult]:
+    from recsys.pipeline import leaks  # torch: only where candidates are made
+
+    return leaks.audit(job, sources, tables, ledger, left_out)
+
+
+def _no_audit() -> CheckResult:
+    from recsys.pipeline.leaks import unjudged
+
+    return unjudged("audit", "mend what fails above first")
 
 
 def _windows(events: pl.DataFrame, ledger: timeline.Ledger) -> CheckResult:

@@ -45,6 +45,12 @@ class TextSide:
     pooled: Floats
     teacher: "TextSide | None" = None
 
+    @classmethod
+    def silent(cls, n_items: int) -> "TextSide":
+        """The side on which text has no part: nobody asks the model of one without vectors."""
+        nothing = np.zeros((n_items, 1), np.float32)
+        return cls(cast(InterestModel, None), {}, nothing, nothing)
+
     def sources(self, cosine: Neighbours, half_life_days: float) -> dict[str, Source]:
         """The text sources, given the item-item cosine as of the moment."""
         matches = {name: TextMatch(name, vectors, self.model.scale(name == BLEND)) for name, vectors in self.vectors.items()}
