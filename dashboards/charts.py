@@ -169,3 +169,18 @@ def runs(frame: pd.DataFrame) -> alt.LayerChart:
     y = alt.Y("value:Q", title="ndcg@10 on its own test window", scale=alt.Scale(zero=False))
     whiskers = base.transform_filter("datum.role == 'ranker'").mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q"), y2="high:Q")
     return (whiskers + base.mark_point(filled=True, size=90, opacity=1).encode(y=y)).properties(height=360)
+
+
+def cutoffs(frame: pd.DataFrame) -> alt.LayerChart:
+    """ndcg@10 at each cutoff with its interval, a line each for the ranker with and without text and the best other system."""
+    rows = frame[frame["role"] != "other"].dropna(subset="ndcg")
+    scale = alt.Scale(domain=list(ROLES), range=list(ROLES.values()))
+    colour = alt.Color("role:N", title=None, scale=scale, legend=TWO)
+    x = alt.X("cutoff:O", title=None, axis=alt.Axis(labelAngle=-30))
+    # Side by side: whiskers of one cutoff would hide each other.
+    base = alt.Chart(rows).encode(x=x, xOffset=alt.XOffset("role:N", sort=list(ROLES)), color=colour, tooltip=["cutoff", *_figures()])
+    y = alt.Y("ndcg:Q", title="ndcg@10, 95 % interval", scale=alt.Scale(zero=False))
+    whiskers = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return (base.mark_line(strokeWidth=2).encode(y=y) + whiskers + base.mark_point(filled=True, size=70, opacity=1).encode(y=y)).properties(
+        height=340
+    )

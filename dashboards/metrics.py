@@ -1,11 +1,11 @@
-"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; did the text pay; and the runs before it."""
+"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; did the text pay; other runs; backtests."""
 
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from dashboards import ablation, charts
+from dashboards import ablation, backtest, charts
 from dashboards.pieces import csv, facts, literal, table
 from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
 from recsys import report
@@ -43,6 +43,7 @@ def page() -> None:
         "Features": _features,
         "Windows and cost": _windows,
         "Runs over time": partial(_runs, here, complete),
+        "Backtest": partial(backtest.draw, here),
     }
     if report.has_ablation(run):
         drawn["Did the text pay?"] = ablation.draw

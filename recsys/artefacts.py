@@ -2,6 +2,7 @@
 
     <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...
     <folder>/nights/<night id>/...  <folder>/nights/current  <folder>/monitoring.parquet
+    <folder>/backtests/<backtest id>/...  <folder>/cutoffs/<what decides it>-<day>/...
 
 Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
 """
@@ -47,7 +48,7 @@ def new_run_id(now: datetime, config_digest: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run, or published night; read-only."""
+    """A complete run, published night, or backtest; read-only."""
 
     run_id: str
     path: Path
@@ -108,6 +109,16 @@ class Home:
         return self.folder / "nights"
 
     @property
+    def backtests(self) -> Path:
+        """One folder a backtest: its cutoffs put together."""
+        return self.folder / "backtests"
+
+    @property
+    def cutoffs(self) -> Path:
+        """One folder a judged cutoff, of which backtests are made."""
+        return self.folder / "cutoffs"
+
+    @property
     def monitoring(self) -> Path:
         """What was measured of every night: a MONITORING table."""
         return self.folder / "monitoring.parquet"
@@ -165,6 +176,14 @@ class Home:
             raise ArtefactError(f"{self.nights}: nothing is published yet. Do it with `recsys rank`.")
         return _open(self.nights, night_id, "Look into the folder, or leave the name out to take the one that is served.")
 
+    def backtest(self, backtest_id: str) -> Run:
+        """The backtest of that id. Raises ArtefactError as `load` does."""
+        return _open(self.backtests, backtest_id, "Make one with `recsys backtest`.")
+
+    def cutoff(self, name: str) -> Run:
+        """The judged cutoff of that name. Raises ArtefactError as `load` does."""
+        return _open(self.cutoffs, name, "`recsys backtest` judges it again.")
+
     def point(self, run_id: str, by: pointer.By = "train") -> None:
         """Make a complete run the current one, in one step. Raises ArtefactError where it is not complete; `current` then stays."""
         pointer.turn(self.runs, self.load(run_id).run_id, by)
@@ -201,7 +220,7 @@ class Home:
         return [run.run_id for run in complete]
 
     def found(self, folder: Path) -> tuple[list[Run], list[str]]:
-        """The complete artefacts of `runs` or `nights`, by name, and what is wrong with each of the others, one message each."""
+        """The complete artefacts of such a folder, by name, and what is wrong with each of the others, one message each."""
         names = sorted(path.name for path in folder.glob("*/") if not path.name.startswith(".")) if folder.is_dir() else []
         complete, faults = [], []
         for name in names:
@@ -228,7 +247,7 @@ class Home:
 
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
-        places = (self.runs, self.caches, self.snapshots, self.nights)
+        places = (self.runs, self.caches, self.snapshots, self.nights, self.backtests, self.cutoffs)
         stale = [path for place in places for path in place.glob(f"{PREFIX}*") if _age(path) > STALE_SECONDS]
         for path in stale:
             with disk(path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recsys.cli_backtest import backtest
 from recsys.cli_models import models
 from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
@@ -45,6 +46,7 @@ def main(debug: bool) -> None:
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
 
 
+main.add_command(backtest)
 main.add_command(models)
 
 

@@ -10,7 +10,21 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from pages import buttons, calm, chips, downloads, facts, frames, open_page, press, seen, titles, words
-from toy_run import AS_OF, EVIL, ITEM_IDS, MANIFEST, RUN_ID, SYSTEMS, USERS, ablation, empty_project, with_night, with_run, with_vectors
+from toy_run import (
+    AS_OF,
+    EVIL,
+    ITEM_IDS,
+    MANIFEST,
+    RUN_ID,
+    SYSTEMS,
+    USERS,
+    ablation,
+    empty_project,
+    with_backtest,
+    with_night,
+    with_run,
+    with_vectors,
+)
 
 from recsys.artefacts import Home, Run
 from recsys.atomic import rewrite
@@ -89,6 +103,39 @@ def test_an_ablation_is_a_tab_of_its_own_with_answer_costs_and_every_pair(home: 
 def test_a_run_without_an_ablation_has_no_such_tab(home: Home) -> None:
     with_run(home)
     assert "Did the text pay?" not in [tab.label for tab in open_page("metrics").tabs]
+
+
+def test_a_backtest_shows_every_system_over_its_cutoffs_and_an_earlier_one_can_be_chosen(home: Home) -> None:
+    with_run(home)
+    with_backtest(home)
+    with_backtest(home, LATER)
+    app = open_page("metrics", part="Backtest")
+    systems, paired = frames(app)
+    assert set(systems["system"]) == set(SYSTEMS)
+    assert dict(zip(systems["system"], systems["n_cutoffs"], strict=True))["text_tuned"] == 1
+    assert set(paired["against"]) == set(SYSTEMS) - {"ranker"}
+    assert (paired["won"] == paired["n_cutoffs"]).all()
+    assert f"Backtest {LATER}" in seen(app)
+    assert "22 queries of 11 users are judged" in seen(app)
+    assert len(downloads(app)) == 2
+    control = next(one for one in app.selectbox if one.label == "Backtest")
+    assert f"Backtest {RUN_ID}" in seen(calm(control.set_value(RUN_ID).run()))
+
+
+def test_a_backtest_in_which_nobody_is_judged_says_so(home: Home) -> None:
+    with_run(home)
+    with_backtest(home)
+    app = open_page("metrics", part="Backtest", task="new")
+    assert "nobody is judged in any cutoff" in seen(app)
+    assert not frames(app)
+
+
+def test_without_a_backtest_there_is_a_line_that_says_what_to_run(home: Home) -> None:
+    with_run(home)
+    app = open_page("metrics", part="Backtest")
+    assert "There is no backtest yet. Run" in seen(app)
+    assert "recsys backtest --config" in seen(app)
+    assert not frames(app)
 
 
 def test_an_item_shows_what_is_near_it_and_who_gets_it(home: Home) -> None:

@@ -78,6 +78,30 @@ def night(home: Home, number: int) -> None:
     point(home.nights, f"night{number}")
 
 
+def test_backtests_before_the_latest_go_and_cutoffs_that_none_of_those_kept_names(job: Job) -> None:
+    home = job.home
+    for day in range(4):
+        with draft(home.cutoffs / f"cut-{day}", {}):
+            pass
+        aged(home.cutoffs / f"cut-{day}" / MANIFEST, 2)
+        with draft(home.backtests / RUNS[day], {"cutoffs": [f"cut-{day}", "cut-0"]}):
+            pass
+    with draft(home.cutoffs / "cut-9", {}):
+        pass
+    aged(home.cutoffs / "cut-9" / MANIFEST, 0.5)
+    retention.retain(job)
+    assert sorted(path.name for path in home.backtests.iterdir()) == RUNS[2:4]
+    assert sorted(path.name for path in home.cutoffs.iterdir()) == ["cut-0", "cut-2", "cut-3", "cut-9"]
+
+
+def test_with_no_number_every_backtest_stays(tmp_path: Path) -> None:
+    job = job_of(tmp_path, keep_runs=0)
+    with draft(job.home.backtests / RUNS[0], {"cutoffs": []}):
+        pass
+    retention.retain(job)
+    assert job.home.backtest(RUNS[0])
+
+
 def left(home: Home) -> list[list[int]]:
     """The numbers of the runs, tables and vectors that are there."""
     runs = [RUNS.index(run_id) for run_id in home.run_ids()]
@@ -89,7 +113,7 @@ def left(home: Home) -> list[list[int]]:
 def test_runs_before_the_latest_go_with_what_only_they_knew_and_it_is_said(job: Job) -> None:
     retention.retain(job)
     assert left(job.home) == [[4, 5]] * 3
-    assert job.display.lines == ["removed: 4 old run(s); 8 tables, vectors and checkpoints that none of those kept needs"]
+    assert job.display.lines == ["removed: 4 old run(s) and backtest(s); 8 tables, vectors, checkpoints, cutoffs none of those kept needs"]
     assert not list(job.home.folder.rglob(f"{PREFIX}*"))
     retention.retain(job)
     assert len(job.display.lines) == 1

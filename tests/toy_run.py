@@ -1,5 +1,6 @@
 """A small project with a complete run: its report is a real verdict, judged on twelve users, whose second task has nothing to find."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -156,6 +157,40 @@ def ablation() -> dict[str, object]:
         "n_users": 12,
         "variants": [{"variant": name, **costs} for name in names],
         "tasks": {task: evaluate.judge_pairs(lists, question(task), pairs, 20, 7).as_dict() for task in ("new", "all")},
+    }
+
+
+def with_backtest(home: Home, backtest_id: str = RUN_ID) -> Run:
+    """Write a backtest of two cutoffs, each judged as the run is; text is not known at the first."""
+    with draft(home.backtests / backtest_id, {"backtest_id": backtest_id, "cutoffs": ["first", "last"]}) as folder:
+        folder.record("report", backtest() | {"backtest_id": backtest_id})
+    return home.backtest(backtest_id)
+
+
+def backtest() -> dict[str, object]:
+    """The report of a backtest in the layout of the pipeline."""
+    told, days = report(), [(AS_OF - timedelta(days=back)).isoformat() for back in (28, 0)]
+    share, cost = asdict(evaluate.spread([0.5, 0.7])), {"minutes": 1.5, "peak_memory_mb": 512.5, "seconds": {"text": 12.0}}
+    verdicts = {task: judged(task) for task in ("new", "all")}
+    tasks = {task: verdict.as_dict() for task, verdict in verdicts.items()}
+    row = {"windows": told["windows"], "chosen": told["chosen"], "candidate_recall": told["candidate_recall"], "tasks": tasks, "cost": cost}
+    rows = {
+        task: pl.concat([verdict.per_user.with_columns(cutoff=pl.lit(day)) for day in days]).filter(
+            (pl.col("system") != "text_tuned") | (pl.col("cutoff") == days[1])
+        )
+        for task, verdict in verdicts.items()
+    }
+    return {
+        "backtest_id": RUN_ID,
+        "task": "all",
+        "encoder": "tiny",
+        "every_days": 28,
+        "test_days": 28,
+        "left_out": [],
+        "cutoffs": [row | {"cutoff": day} for day in days],
+        "tasks": {task: evaluate.across(of_task, "ranker", 20, 7).as_dict() for task, of_task in rows.items()},
+        "candidate_recall": {"total": share, "sources": {"popularity": dict.fromkeys(("value", "alone", "only"), share)}},
+        "cost": {"minutes": 3.0, "peak_memory_mb": 512.5},
     }
 
 

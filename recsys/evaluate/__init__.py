@@ -1,5 +1,6 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
+from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
 from recsys.evaluate.intervals import Figure, Paired, compare
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
@@ -7,21 +8,26 @@ from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
-from recsys.evaluate.verdict import METRICS, Verdict, judge
+from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
     "DECISIONS",
     "METRICS",
+    "Across",
+    "Against",
     "Decision",
     "Differences",
     "Figure",
     "K",
+    "Over",
     "Paired",
     "PairedSlice",
     "Price",
     "Question",
     "Slice",
+    "Spread",
     "Verdict",
+    "across",
     "candidate_recall",
     "compare",
     "decision",
@@ -31,5 +37,7 @@ __all__ = [
     "judge_pairs",
     "permutation_p",
     "price_lists",
+    "spread",
     "users_needed",
+    "without_nan",
 ]

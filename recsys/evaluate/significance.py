@@ -22,6 +22,8 @@ def permutation_p(differences: Floats, permutations: int, seed: int) -> float:
 
     Were the two systems alike, each user's difference could as well have had the other sign: b counts the random choices of signs
     whose mean is at least as far from 0 as the one that was seen. Never 0, which no number of permutations could show.
+    Where users have several rows each, give the sum over a user's rows: they change sign together, and as the number of rows is the same
+    under any signs, the sums are as far from 0 as the mean over rows is. A mean a user would weigh users who asked once like all others.
     Zero cases: no user, or all tied: 1. Source: Fisher's sign-flip test; the + 1 of Phipson and Smyth 2010.
     """
     moved = differences[np.abs(differences) > TIE]  # a tie stays one under either sign

@@ -5,7 +5,7 @@ import re
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +118,7 @@ class Job:
 
 
 def peak_memory_mb() -> float:
-    """The most memory this program has held so far, MB.
+    """The most memory this program has held so far, or since `begin_peak_memory`, MB.
 
     The kernel's own count, where there is one: that of `getrusage` begins with what the process that started this one had held.
     """
@@ -127,6 +127,12 @@ def peak_memory_mb() -> float:
         return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) / 1024
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def begin_peak_memory() -> None:
+    """Let `peak_memory_mb` count from now on, where the kernel can (Linux); elsewhere it goes on counting from the program's start."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def utc_now() -> datetime:

@@ -22,23 +22,33 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "as_of": world.end.isoformat(),
         "task": job.config.project.task,
         "encoder": job.config.text.encoder,
-        "windows": [_window(window, world) for window in models.ledger.windows],
+        "windows": windows_of(models.ledger, world),
         "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
-        "chosen": {
-            "warm_steps": models.fitted.warm_steps,
-            "steps": models.fitted.steps,
-            "blend_steps": models.fitted.blend_steps,
-            "gain": models.fitted.gain,
-            "trees": models.rankers.whole["ranker"].n_trees,
-            "trees_without_text": models.rankers.whole["ranker_no_text"].n_trees,
-        },
+        "chosen": chosen_of(models),
         "distillation": asdict(models.fitted.distilled) if models.fitted.distilled else None,
         "classification": models.fitted.classification,
         "counts": world.tables.record("counts"),
         "eligibility": "an item that becomes available inside a window may be listed in it: a shop knows tomorrow's new items",
         "seconds": {stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items()},
     }
+
+
+def chosen_of(models: Models) -> dict[str, float]:
+    """What windows held out have chosen: steps of the text model, gain of the blend, trees."""
+    return {
+        "warm_steps": models.fitted.warm_steps,
+        "steps": models.fitted.steps,
+        "blend_steps": models.fitted.blend_steps,
+        "gain": models.fitted.gain,
+        "trees": models.rankers.whole["ranker"].n_trees,
+        "trees_without_text": models.rankers.whole["ranker_no_text"].n_trees,
+    }
+
+
+def windows_of(ledger: timeline.Ledger, world: World) -> list[dict[str, Any]]:
+    """name, start, end, n_events, n_queries, n_likes of each window, in order of time."""
+    return [_window(window, world) for window in ledger.windows]
 
 
 def _window(window: timeline.Window, world: World) -> dict[str, Any]:

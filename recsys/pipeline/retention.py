@@ -24,19 +24,22 @@ def retain(job: Job) -> None:
 
     Runs: kept are the latest `project.keep_runs` (0: all), the current one, the one that a rollback goes to, those that ranked a night
     that is there, and those whose version has an alias. Tables: those of the runs and nights that are there. Vectors: those by the
-    encoders of the runs that are there. Of tables, vectors and checkpoints also those of the last day. Runs and nights that are not
+    encoders of the runs that are there. Backtests: as many as runs, the latest, with their cutoffs. Of tables, vectors, checkpoints and
+    cutoffs also those of the last day. Runs and nights that are not
     complete, or of another version, stay where they are, and what they name stays. What goes wrong is a warning: the work is done already.
     """
     home = job.home
     try:
-        n_runs = _remove_runs(job)
-        n_others = _remove_all([*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home)])
+        n_old = _remove_runs(job) + _remove_all(_old_backtests(job))
+        n_others = _remove_all([*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home), *_unused_cutoffs(home)])
     except Exception as error:
         log.warning("what is old was not removed: %s", error)
         log.debug("retention failed", exc_info=True)
         return
-    if n_runs or n_others:
-        job.display.say(f"removed: {n_runs} old run(s); {n_others} tables, vectors and checkpoints that none of those kept needs")
+    if n_old or n_others:
+        job.display.say(
+            f"removed: {n_old} old run(s) and backtest(s); {n_others} tables, vectors, checkpoints, cutoffs none of those kept needs"
+        )
 
 
 def _remove_runs(job: Job) -> int:
@@ -65,6 +68,18 @@ def _unused_vectors(home: Home) -> list[Path]:
     used = {said.get(name) for said in _manifests(home.runs) for name in ("encoder_digest", "untrained_digest")}
     files = (home.caches / "vectors").glob("*.safetensors")
     return [path for path in files if path.stem not in used and _age(path) > YOUNG_SECONDS]
+
+
+def _old_backtests(job: Job) -> list[Path]:
+    keep = job.config.project.keep_runs
+    return [old.path for old in job.home.found(job.home.backtests)[0][:-keep]] if keep else []
+
+
+def _unused_cutoffs(home: Home) -> list[Path]:
+    """Of backtests that are gone, or that were cut short and not taken up again."""
+    used = {name for said in _manifests(home.backtests) for name in said.get("cutoffs", [])}
+    complete = home.found(home.cutoffs)[0]
+    return [one.path for one in complete if one.run_id not in used and _age(one.path / MANIFEST) > YOUNG_SECONDS]
 
 
 def _old_checkpoints(home: Home) -> list[Path]:

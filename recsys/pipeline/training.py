@@ -60,6 +60,16 @@ class Models:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluation run: what was fitted, the verdict on the test window, and what an `Examine` added to it."""
+
+    texts: Texts
+    models: Models
+    judged: verdict.Judged
+    more: dict[str, Any]
+
+
 EXAMPLE = ["a user_id of yours"]
 """How a registered model is asked: by nobody's real id, which would outlive the wish to be forgotten."""
 
@@ -87,20 +97,29 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
     world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
-        ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
-        _say_windows(job, ledger, world)
-        _refuse_quiet_test(ledger, world)
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
-        texts = _texts(job, world)
-        models = _fit(job, world, texts, ledger, None)
-        judged, more = _judge(job, world, texts, models, examine)
+        one = evaluated(job, world, lambda *known: _priced(*known) | examine(*known))
         with job.clock.all_to("refit"):
-            production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
-        run = _keep(job, world, run_id, texts, models, judged, more, production, tracker)
+            production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
+        run = _keep(job, world, run_id, one.texts, one.models, one.judged, one.more, production, tracker)
     job.home.point(run_id)
     settle(job, is_alone=True)
     retain(job)
     return run
+
+
+def evaluated(job: Job, world: World, examine: Examine = lambda *_: {}) -> Evaluated:
+    """Fit on the windows that end with the world and judge on its test window: what `train` begins with and `backtest` does at each cutoff.
+
+    Raises TooShortError where the world is too short for the windows, or nobody acted in one that must have something to say.
+    """
+    ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
+    _say_windows(job, ledger, world)
+    _refuse_quiet_test(ledger, world)
+    texts = _texts(job, world)
+    models = _fit(job, world, texts, ledger, None)
+    judged, more = _judge(job, world, texts, models, examine)
+    return Evaluated(texts, models, judged, more)
 
 
 def _lend_a_hand(job: Job) -> None:
@@ -196,8 +215,13 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
-    return judged, priced | examine(job, world, texts, models, known)
+    return judged, examine(job, world, texts, models, known)
+
+
+def _priced(job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> dict[str, Any]:
+    """What the rules of the shop cost: an Examine."""
+    assert models.ledger.test is not None
+    return prices.price(job, world, known, models.ledger.test, models.rankers.whole["ranker"])
 
 
 def _keep(
@@ -233,7 +257,7 @@ def _keep(
         folder.table("windows", models.ledger.table())
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
-        folder.table("per_user", pl.concat([v.per_user.with_columns(task=pl.lit(task)) for task, v in judged.tasks.items()]))
+        folder.table("per_user", judged.per_user)
         folder.file("ranker.txt").write_text(production.rankers.whole["ranker"].text())
         production.sides[-1].model.save(folder.file("text/tower.json").parent)
     run = job.home.load(run_id)

@@ -30,6 +30,11 @@ class Judged:
     lists: pl.DataFrame
     candidate_recall: dict[str, object]
 
+    @property
+    def per_user(self) -> pl.DataFrame:
+        """`Verdict.per_user` of every task, with the column `task`."""
+        return pl.concat([verdict.per_user.with_columns(task=pl.lit(task)) for task, verdict in self.tasks.items()])
+
 
 def judge(
     snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window, rankers: dict[str, Ranker], clock: Clock, display: Display

@@ -1,10 +1,14 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
+from recsys.report.backtest import backtest_notes, backtest_object, backtest_text, backtests
 from recsys.report.classification import classification_text
 from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
+    backtest_frame,
+    backtest_paired_frame,
     curves_frames,
+    cutoffs_frame,
     differences_frame,
     has_ablation,
     importance_frame,
@@ -42,6 +46,12 @@ __all__ = [
     "ablation_text",
     "active_users",
     "answer",
+    "backtest_frame",
+    "backtest_notes",
+    "backtest_object",
+    "backtest_paired_frame",
+    "backtest_text",
+    "backtests",
     "chance",
     "checks_frame",
     "checks_object",
@@ -50,6 +60,7 @@ __all__ = [
     "classification_text",
     "counts_frame",
     "curves_frames",
+    "cutoffs_frame",
     "differences_frame",
     "forgotten_text",
     "has_ablation",

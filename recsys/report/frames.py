@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from recsys.artefacts import Home, Run
-from recsys.report import ablation, rows
+from recsys.report import ablation, backtest, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +109,21 @@ def sliced_frame(run: Run, task: str, pair: str) -> "pd.DataFrame":
     """slice, value, n and the columns of `differences_frame`: one pair within every value of every slice."""
     found = [row for row in ablation.sliced(run.record("report"), task) if row["pair"] == pair]
     return _frame(found, text=("slice", "value", "pair", "word"))
+
+
+def backtest_frame(made: Run, task: str) -> "pd.DataFrame":
+    """system, value (over all queries), low, high, n (users); mean, lowest, highest, sd (over n_cutoffs): of ndcg@10, the best first."""
+    return _frame(backtest.systems(made.record("report"), task), text=("system",))
+
+
+def backtest_paired_frame(made: Run, task: str) -> "pd.DataFrame":
+    """against, difference, low, high, p, p_holm, won, lost, n_cutoffs, better, tied, worse, word: the ranker against each other system."""
+    return _frame(backtest.paired(made.record("report"), task), text=("against", "word"))
+
+
+def cutoffs_frame(made: Run, task: str) -> "pd.DataFrame":
+    """cutoff (ISO day), system, ndcg, low, high, n, role (as in `slices_frame`): a row a system of every cutoff, in order of time."""
+    return _frame(backtest.by_cutoff(made.record("report"), task), text=("cutoff", "system", "role"))
 
 
 def monitoring_frame(home: Home) -> "pd.DataFrame":
