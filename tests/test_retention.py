@@ -89,7 +89,7 @@ def left(home: Home) -> list[list[int]]:
 def test_runs_before_the_latest_go_with_what_only_they_knew_and_it_is_said(job: Job) -> None:
     retention.retain(job)
     assert left(job.home) == [[4, 5]] * 3
-    assert job.display.lines == ["removed: 4 old run(s); 8 tables, vectors and checkpoints that none of those kept needs"]
+    assert job.display.lines == ["removed: 4 old run(s); 8 tables, vectors, checkpoints and decisions that none of those kept needs"]
     assert not list(job.home.folder.rglob(f"{PREFIX}*"))
     retention.retain(job)
     assert len(job.display.lines) == 1

@@ -1,16 +1,19 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
 from recsys.evaluate.intervals import Figure, Paired, compare
+from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
-from recsys.evaluate.verdict import METRICS, Verdict, judge
+from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
     "DECISIONS",
+    "KEPT_SCALES",
+    "KEPT_TABLES",
     "METRICS",
     "Decision",
     "Differences",
@@ -31,5 +34,9 @@ __all__ = [
     "judge_pairs",
     "permutation_p",
     "price_lists",
+    "question_of",
+    "question_scales",
+    "question_tables",
     "users_needed",
+    "without_nan",
 ]

@@ -11,14 +11,14 @@ from typing import Any
 
 import polars as pl
 
-from recsys import features, ranker, timeline
+from recsys import evaluate, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
-from recsys.pipeline import answering, prices, verdict
+from recsys.pipeline import answering, prices, recipe, verdict
 from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
-from recsys.pipeline.models import settle
+from recsys.pipeline.models import champion, settle
 from recsys.pipeline.record import report_of
 from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
@@ -60,6 +60,16 @@ class Models:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluation run: what was fitted, the verdict on the test window, and what an `Examine` added to it."""
+
+    texts: Texts
+    models: Models
+    judged: verdict.Judged
+    more: dict[str, Any]
+
+
 EXAMPLE = ["a user_id of yours"]
 """How a registered model is asked: by nobody's real id, which would outlive the wish to be forgotten."""
 
@@ -67,8 +77,12 @@ Examine = Callable[[Job, World, Texts, Models, Snapshot], dict[str, Any]]
 """Looks at what was judged, with what was known at the start of the test window; gives more entries of the report."""
 
 
-def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
-    """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one.
+Then = Callable[[Job, Run], None]
+"""What is done with the run while the project's folder is still held."""
+
+
+def train(job: Job, examine: Examine = lambda *_: {}, then: Then = lambda *_: None) -> Run:
+    """Fit, judge on the test window, refit up to the end of the data, and keep it all as a run. It ranks where no other can.
 
     Where `accelerate launch` started several workers the main one does so; each other lends a hand in the two text trainings and exits
     (SystemExit, code 0).
@@ -78,7 +92,9 @@ def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
         _lend_a_hand(job)
         sys.exit()
     with alone(job.home.folder, "recsys train"):
-        return trained(job, examine)
+        run = trained(job, examine)
+        then(job, run)
+        return run
 
 
 def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
@@ -87,20 +103,31 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
     world = read_world(job)
     run_id = new_run_id(job.now, job.config.digest())
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
-        ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
-        _say_windows(job, ledger, world)
-        _refuse_quiet_test(ledger, world)
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
-        texts = _texts(job, world)
-        models = _fit(job, world, texts, ledger, None)
-        judged, more = _judge(job, world, texts, models, examine)
+        one = evaluated(job, world, lambda *known: _priced(*known) | examine(*known))
         with job.clock.all_to("refit"):
-            production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
-        run = _keep(job, world, run_id, texts, models, judged, more, production, tracker)
-    job.home.point(run_id)
+            production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
+        run = _keep(job, world, run_id, one.texts, one.models, one.judged, one.more, production, tracker)
+    if champion(job) is None:
+        run.verify()
+        job.home.point(run_id)
     settle(job, is_alone=True)
     retain(job)
     return run
+
+
+def evaluated(job: Job, world: World, examine: Examine = lambda *_: {}) -> Evaluated:
+    """Fit on the windows that end with the world and judge on its test window: what `train` begins with.
+
+    Raises TooShortError where the world is too short for the windows, or nobody acted in one that must have something to say.
+    """
+    ledger = timeline.evaluation_ledger(world.start, world.end, job.config)
+    _say_windows(job, ledger, world)
+    _refuse_quiet_test(ledger, world)
+    texts = _texts(job, world)
+    models = _fit(job, world, texts, ledger, None)
+    judged, more = _judge(job, world, texts, models, examine)
+    return Evaluated(texts, models, judged, more)
 
 
 def _lend_a_hand(job: Job) -> None:
@@ -196,8 +223,13 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
-    return judged, priced | examine(job, world, texts, models, known)
+    return judged, examine(job, world, texts, models, known)
+
+
+def _priced(job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> dict[str, Any]:
+    """What the rules of the shop cost: an Examine."""
+    assert models.ledger.test is not None
+    return prices.price(job, world, known, models.ledger.test, models.rankers.whole["ranker"])
 
 
 def _keep(
@@ -215,6 +247,7 @@ def _keep(
     manifest = {
         "run_id": run_id,
         "as_of": world.end.isoformat(),
+        "recsys_version": recipe.recsys_version(),
         "config_hash": job.config.digest(),
         "tables": world.tables.run_id,
         "dataset_digests": world.tables.manifest["digests"],
@@ -233,7 +266,10 @@ def _keep(
         folder.table("windows", models.ledger.table())
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
-        folder.table("per_user", pl.concat([v.per_user.with_columns(task=pl.lit(task)) for task, v in judged.tasks.items()]))
+        folder.table("per_user", judged.per_user)
+        folder.record(evaluate.KEPT_SCALES, evaluate.question_scales(judged.asked))
+        for name, table in evaluate.question_tables(judged.asked).items():
+            folder.table(name, table)
         folder.file("ranker.txt").write_text(production.rankers.whole["ranker"].text())
         production.sides[-1].model.save(folder.file("text/tower.json").parent)
     run = job.home.load(run_id)

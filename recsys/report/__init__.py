@@ -20,6 +20,7 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.gate import gate_exit_code, gate_text
 from recsys.report.items import NEW_DAYS, item_of, items_of, moment_of, new_items, search_items
 from recsys.report.models import models_object, models_text
 from recsys.report.newcomer import Choices, newcomer_list
@@ -52,6 +53,8 @@ __all__ = [
     "curves_frames",
     "differences_frame",
     "forgotten_text",
+    "gate_exit_code",
+    "gate_text",
     "has_ablation",
     "headline",
     "history_of",
