@@ -22,7 +22,7 @@ from recsys.report.frames import (
 )
 from recsys.report.gate import gate_exit_code, gate_text
 from recsys.report.items import NEW_DAYS, item_of, items_of, moment_of, new_items, search_items
-from recsys.report.models import models_object, models_text
+from recsys.report.models import models_object, models_text, run_states
 from recsys.report.newcomer import Choices, newcomer_list
 from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.nights import listed, listed_for, night_checks, nights
@@ -82,6 +82,7 @@ __all__ = [
     "ruled_text",
     "rules_frames",
     "rules_text",
+    "run_states",
     "runs_frame",
     "search_items",
     "search_text",

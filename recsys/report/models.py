@@ -37,6 +37,11 @@ def models_object(home: Home, versions: dict[str, int] | None) -> dict[str, Any]
     }
 
 
+def run_states(home: Home) -> dict[str, str]:
+    """What each complete run is: champion, challenger, refused or retired (of `gates`)."""
+    return {run_id: str(state) for run_id, state in gates.states(home).items()}
+
+
 def models_text(found: dict[str, Any]) -> str:
     """The same as a table for the terminal, and a line on what ranks and where a rollback goes."""
     if not found["runs"] and not found["current"]:
