@@ -188,7 +188,8 @@ def _windows(run: Run, task: str) -> None:
 
 
 def _runs(here: Project, complete: list[Run], run: Run, task: str) -> None:
-    frame = runs_frame(complete, task)
+    frame, states = runs_frame(complete, task), report.run_states(here.home)
+    frame = frame.assign(state=[states.get(run_id, "") for run_id in frame["run_id"]])
     st.altair_chart(charts.runs(frame))
     st.caption(
         "Each run is judged on its own test window. Where the windows differ, so do the users and what they did: a run that reaches less a "
@@ -200,6 +201,7 @@ def _runs(here: Project, complete: list[Run], run: Run, task: str) -> None:
     }
     columns = {
         "run_id": "run",
+        "state": "it is",
         "end": "test window until",
         "ndcg": st.column_config.NumberColumn("ndcg@10", format="%.4f"),
         "low": FOUR,

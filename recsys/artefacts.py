@@ -3,6 +3,7 @@
     <folder>/runs/<run id>/...  <folder>/runs/current  <folder>/runs/pointed.json  <folder>/caches/...
     <folder>/nights/<night id>/...  <folder>/nights/current  <folder>/monitoring.parquet
     <folder>/backtests/<backtest id>/...  <folder>/cutoffs/<what decides it>-<day>/...
+    <folder>/gates/<run id>.json  <folder>/gates/<champion>_on_<challenger>/...
 
 Loading never guesses the newest: it takes a run id, or the one that the pointer `current` names.
 """
@@ -119,6 +120,11 @@ class Home:
         return self.folder / "cutoffs"
 
     @property
+    def gates(self) -> Path:
+        """What the promotion gate decided, one JSON a run, and the champions' recipes that were fitted for that, one folder each."""
+        return self.folder / "gates"
+
+    @property
     def monitoring(self) -> Path:
         """What was measured of every night: a MONITORING table."""
         return self.folder / "monitoring.parquet"
@@ -184,6 +190,10 @@ class Home:
         """The judged cutoff of that name. Raises ArtefactError as `load` does."""
         return _open(self.cutoffs, name, "`recsys backtest` judges it again.")
 
+    def rematch(self, name: str) -> Run:
+        """A champion's recipe fitted for the gate. Raises ArtefactError as `load` does."""
+        return _open(self.gates, name, "Remove it, and ask the gate again: it is made anew.")
+
     def point(self, run_id: str, by: pointer.By = "train") -> None:
         """Make a complete run the current one, in one step. Raises ArtefactError where it is not complete; `current` then stays."""
         pointer.turn(self.runs, self.load(run_id).run_id, by)
@@ -247,7 +257,7 @@ class Home:
 
     def sweep(self) -> list[Path]:
         """Remove drafts that killed processes left more than a day ago; returns what was removed."""
-        places = (self.runs, self.caches, self.snapshots, self.nights, self.backtests, self.cutoffs)
+        places = (self.runs, self.caches, self.snapshots, self.nights, self.backtests, self.cutoffs, self.gates)
         stale = [path for place in places for path in place.glob(f"{PREFIX}*") if _age(path) > STALE_SECONDS]
         for path in stale:
             with disk(path):

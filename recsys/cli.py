@@ -124,20 +124,23 @@ def check(config_path: Path | None, leaks: bool, how: str) -> None:
 @main.command()
 @CONFIG
 @click.option("--ablate", is_flag=True, help="Also find out whether the text paid: the ranker without it, with it untrained, and so on.")
-def train(config_path: Path | None, ablate: bool) -> None:
-    """Fit the text model and the ranker, judge them on the test window, refit up to the end of the data, and make that run current.
+@click.option("--promote", is_flag=True, help="Ask the gate at once whether the run may rank; exit 1 where it is refused.")
+def train(config_path: Path | None, ablate: bool, promote: bool) -> None:
+    """Fit the text model and the ranker, judge them on the test window, refit up to the end of the data, and keep that as a run.
 
-    The last line of stdout is the run id alone.
+    The first run of a project ranks; a later one when the gate lets it. The last line of stdout is the run id alone.
 
     \b
     Example:  recsys train --config examples/online_retail.toml
     """
-    from recsys.pipeline import ablation, training
+    from recsys import report
+    from recsys.pipeline import promoting
 
     with open_job(config_path) as job:
-        made = ablation.train(job) if ablate else training.train(job)
-    click.echo(_words(made))
+        made, decision = promoting.train(job, ablate, promote)
+    click.echo("\n\n".join([_words(made), *([report.gate_text(decision)] if decision else [])]))
     click.echo(made.run_id)
+    sys.exit(report.gate_exit_code(decision))
 
 
 @main.command()

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recsys import space
 from recsys.config_rules import Rules, known_columns, rule_faults
-from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Section, Share, Users, no_faults
+from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Promote, Section, Share, Users, no_faults
 from recsys.errors import nearest
 from recsys.schema import ITEM_TEXTS, OWN_TEXTS
 
@@ -219,6 +219,7 @@ class Config(Section):
     rules: Rules = Rules()
     publish: Publish = Publish()
     nightly: Nightly = Nightly()
+    promote: Promote = Promote()
     monitor: Monitor = Monitor()
     evaluate: Evaluate = Evaluate()
     tracking: Tracking = Tracking()

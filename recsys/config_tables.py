@@ -1,7 +1,7 @@
 """Where the tables are, what their columns and words mean, what is unusual in them: the part of the config that a shop writes itself."""
 
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -167,6 +167,24 @@ class Nightly(Section):
     train_every_days: int = Field(
         7, ge=1, le=3650, description="days of events after which the current run is too old and a new one is trained"
     )
+
+
+class Promote(Section):
+    """What a run has to show before it ranks in the place of another."""
+
+    rule: Literal["not_worse", "better"] = Field(
+        "not_worse", description="not_worse: surely no more than margin below the run that ranks; better: surely above it"
+    )
+    margin: float = Field(
+        0.005, ge=0, le=1, description="ndcg@10 of project.task that may be lost; .005: what another seed moves a ranker by"
+    )
+    cold_margin: float = Field(
+        0.01, ge=0, le=1, description="the same for items without an event, and for new ones: refused where surely more"
+    )
+    coverage_fall: float = Field(0.2, ge=0, le=1, description="share of the coverage that may be lost")
+    popularity_times: float = Field(1.5, ge=1, le=1000, description="times as popular as before that listed items may be")
+    minutes_times: float = Field(2.0, ge=1, le=1000, description="times as long as before that fitting and judging may take")
+    memory_times: float = Field(1.5, ge=1, le=1000, description="times the peak memory of before that a training may need")
 
 
 class Monitor(Section):

@@ -12,15 +12,16 @@ from recsys.artefacts import Run
 from recsys.pipeline.job import Display, Job, utc_now
 
 
-def train(config_path: str | Path, ablate: bool = False) -> Run:
-    """`recsys train`: fit, judge, refit, keep, and make the run current. Raises RecsysError as the command would print it.
+def train(config_path: str | Path, ablate: bool = False, promote: bool = False) -> Run:
+    """`recsys train`: fit, judge, refit, and keep it as a run. Raises RecsysError as the command would print it.
 
-    `ablate`: also find out whether the text paid, in `run.record("report")["ablation"]`.
+    `ablate`: also find out whether the text paid, in `run.record("report")["ablation"]`. The first run of a project ranks; `promote`:
+    ask the gate whether this one may, too. Where it is refused, `load_run` goes on to give the one that ranks.
     """
-    from recsys.pipeline import ablation, training
+    from recsys.pipeline import promoting
 
     with job(Path(config_path)) as one:
-        return ablation.train(one) if ablate else training.train(one)
+        return promoting.train(one, ablate, promote)[0]
 
 
 def rank(

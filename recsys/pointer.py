@@ -36,6 +36,11 @@ def before(folder: Path) -> str | None:
     return stack[-2] if len(stack) > 1 else None
 
 
+def ever(folder: Path) -> set[str]:
+    """All names that were ever pointed at, as far as is known."""
+    return {one["run_id"] for one in _turns(folder)}
+
+
 def turn_back(folder: Path, name: str) -> None:
     """Point at `name`, which is what was pointed at `before`; the turn that led away from it no longer counts."""
     # Here the note first: after a death in between, what is pointed at still has the same before it.

@@ -41,7 +41,7 @@ def test_the_list_says_of_each_run_when_what_it_reached_and_which_one_ranks(proj
     assert outcome.exit_code == 0
     rows = [line.split() for line in outcome.stdout.splitlines() if line.lstrip().startswith("2026")]
     assert [row[0] for row in rows] == [LATER, RUN_ID, EARLIER]
-    assert [row[0] for row in rows if row[1] == "current"] == [EARLIER]
+    assert [row[0] for row in rows if row[1] == "champion"] == [EARLIER]
     found = home.load(EARLIER).record("report")["tasks"]["all"]["systems"]["ranker"]["ndcg@10"]
     assert f"{found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]" in outcome.stdout
     assert f"Run {EARLIER} ranks. `recsys models rollback` goes back to {LATER}." in outcome.stdout
@@ -188,7 +188,7 @@ def test_promote_and_rollback_move_the_champion_of_the_registry(empty_store: Pat
     # The run that was current before is in no registry: it ranks, and no other one is called the champion.
     outcome = models(path, "rollback")
     assert f"registry: champion names no version now, for the current run, {LATER}, is not among them" in outcome.stderr
-    assert f"{LATER}  current" in models(path, "list").stdout
+    assert f"{LATER}  champion" in models(path, "list").stdout
 
 
 def test_what_is_published_and_shown_needs_no_mlflow(project) -> None:

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from limits import largest_file
 from test_lock import holder
 
-from recsys import face, report
+from recsys import face, gates, report
 from recsys.artefacts import Home
 from recsys.atomic import pointed
 from recsys.cli import main
@@ -143,7 +143,7 @@ def test_a_night_that_was_published_is_not_published_again(shop: Shop) -> None:
     before = sorted(shop.home.nights.rglob("*")), shop.home.readings().rows()
     said = shop.nightly()
     assert said["outcome"] == "unchanged"
-    assert said["training"] == {"due": None, "run_id": None, "figure": None}
+    assert said["training"] == {"due": None, "run_id": None, "figure": None, "gate": None}
     assert said["monitoring"] is not None
     assert (sorted(shop.home.nights.rglob("*")), shop.home.readings().rows()) == before
     code, text = shop.text()
@@ -243,6 +243,75 @@ def test_only_what_a_run_learns_from_needs_a_new_one(shop: Shop, section: str, c
 def test_a_current_run_that_cannot_be_read_is_replaced(shop: Shop) -> None:
     (shop.home.load().path / "ranker.txt").unlink()
     assert re.search("the current run cannot be used: .*ranker.txt", due(shop) or "")
+
+
+def test_the_same_recipe_on_newer_data_passes_the_gate_and_ranks_that_night(shop: Shop) -> None:
+    shop.configure(nightly={"train_every_days": 2})
+    shop.events(1)
+    gate = shop.nightly()["training"]["gate"]
+    assert (gate["decision"], gate["basis"], gate["paired"]) == ("passed", "same recipe", None)
+
+
+CRIPPLED = {"candidates": {"per_source": 1}, "promote": {"rule": "better"}}
+
+
+def test_a_refused_challenger_is_no_failed_night_and_is_not_trained_again_until_it_is_due(shop: Shop) -> None:
+    run_id = face.load_run(shop.config).run_id
+    shop.events(2)
+    shop.configure(**CRIPPLED)
+    said = shop.nightly()
+    gate = said["training"]["gate"]
+    assert (said["outcome"], said["run"]["run_id"], gate["decision"], gate["challenger"]) == (
+        "published",
+        run_id,
+        "refused",
+        said["training"]["run_id"],
+    )
+    assert shop.home.current() == run_id != said["training"]["run_id"]
+    again = report.nightly_text(said)
+    assert f"WARN gate: {gate['sentence']}" in again
+    assert "FAIL ndcg@10: " in again
+    assert f"{run_id}, as of 2024-02-27 00:00, not trained tonight" in again
+    shop.events(1)
+    assert shop.nightly()["training"] == {"due": None, "run_id": None, "figure": None, "gate": None}
+    shop.configure(**CRIPPLED, nightly={"train_every_days": 1})
+    assert re.search(f"run {said['training']['run_id']} is 1 days of events old", due(shop) or "")
+    shop.configure(nightly={"train_every_days": 7})
+    assert "[candidates] of the config changed" in (due(shop) or "")  # the recipe of before is tried again
+
+
+def test_a_job_that_was_killed_before_the_gate_takes_the_run_that_it_left(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recsys.pipeline import nightly
+
+    shop.configure(nightly={"train_every_days": 2})
+    shop.events(1)
+    before = shop.home.current()
+    with face.job(shop.config) as job:
+        left = nightly.trained(job).run_id
+    assert (shop.home.current(), gates.challenger(shop.home)) == (before, left)
+    monkeypatch.setattr(nightly, "trained", None)
+    said = shop.nightly()
+    assert (said["training"]["run_id"], said["training"]["gate"]["decision"], shop.home.current()) == (left, "passed", left)
+
+
+def test_a_gate_that_breaks_is_told_and_asked_again_the_next_night(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recsys.pipeline import nightly
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of nothing")
+
+    run_id = shop.home.current()
+    shop.configure(nightly={"train_every_days": 2})
+    shop.events(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(nightly, "promoted", broken)
+        result = CliRunner().invoke(main, ["nightly", "--config", str(shop.config), "--format", "json"])
+    said = json.loads(result.stdout)
+    assert (result.exit_code, said["outcome"], said["run"]["run_id"]) == (2, "published", run_id)
+    assert [failure["step"] for failure in said["failures"]] == ["gate"]
+    assert "waits for the gate" in said["to_do"][0]
+    monkeypatch.setattr(nightly, "trained", None)
+    assert shop.nightly()["training"]["gate"]["decision"] == "passed"
 
 
 # -- what is refused, and what fails -----------------------------------------------------------------------------------

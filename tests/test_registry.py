@@ -14,7 +14,7 @@ from toy_model import SERVED
 
 from recsys.config import Tracking
 from recsys.lock import alone
-from recsys.tracking import Registry, settle, track
+from recsys.tracking import Registry, Standing, settle, track
 from recsys.tracking.store import quiet
 
 RUNS = ["20261124-031500-aaaaaa", "20261125-031500-bbbbbb", "20261126-031500-cccccc"]
@@ -54,7 +54,7 @@ def train(home: Path, run_id: str, tracking: Tracking = LOCAL, name: str = "shop
 
 
 def settled(home: Path, current: str | None, tracking: Tracking = LOCAL, name: str = "shop", is_alone: bool = True) -> Registry:
-    found = settle(tracking, home, name, current, is_alone)
+    found = settle(tracking, home, name, Standing(current), is_alone)
     assert found is not None
     return found
 
@@ -111,8 +111,8 @@ def test_a_version_that_was_deleted_by_hand_stays_deleted(home: Path) -> None:
 
 
 def test_nothing_tracked_makes_no_store(tmp_path: Path) -> None:
-    assert settle(LOCAL, tmp_path / "home", "shop", RUNS[0], False) == Registry({}, [])
-    assert settle(Tracking(enabled=False), tmp_path / "home", "shop", RUNS[0], False) is None
+    assert settle(LOCAL, tmp_path / "home", "shop", Standing(RUNS[0]), False) == Registry({}, [])
+    assert settle(Tracking(enabled=False), tmp_path / "home", "shop", Standing(RUNS[0]), False) is None
     assert not (tmp_path / "home").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_server_that_does_not_answer_is_one_warning_in_a_few_seconds_and_nothi
     tracking = Tracking(uri=uri)
     train(home, RUNS[0], tracking)
     begun = time.perf_counter()
-    assert settle(tracking, home, "shop", RUNS[0], True) is None
+    assert settle(tracking, home, "shop", Standing(RUNS[0]), True) is None
     assert time.perf_counter() - begun < 15
     (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert f"1 run waits in {home / 'mlflow.db'} to be sent by the next" in warning.message
@@ -237,7 +237,7 @@ def test_a_sending_that_was_cut_short_is_done_anew_and_leaves_nothing_twice(home
     for stage in ("_end", "remove_with_files"):  # after the first run below; after all of it
         monkeypatch.setattr(sending, stage, killed)
         with pytest.raises(KeyboardInterrupt):
-            settle(tracking, home, name, RUNS[0], True)
+            settle(tracking, home, name, Standing(RUNS[0]), True)
         monkeypatch.undo()
     assert settled(home, RUNS[0], tracking, name).versions == {RUNS[0]: 1}
     runs = everything(client_of(server), name)

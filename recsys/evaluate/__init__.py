@@ -2,6 +2,7 @@
 
 from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
 from recsys.evaluate.intervals import Figure, Paired, compare
+from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
@@ -12,6 +13,8 @@ from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
     "DECISIONS",
+    "KEPT_SCALES",
+    "KEPT_TABLES",
     "METRICS",
     "Across",
     "Against",
@@ -37,6 +40,9 @@ __all__ = [
     "judge_pairs",
     "permutation_p",
     "price_lists",
+    "question_of",
+    "question_scales",
+    "question_tables",
     "spread",
     "users_needed",
     "without_nan",

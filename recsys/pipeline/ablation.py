@@ -58,9 +58,9 @@ class Variant:
     ranker_seconds: float
 
 
-def train(job: Job) -> Run:
+def train(job: Job, then: training.Then = lambda *_: None) -> Run:
     """`training.train` with the ablation in the run's report, under `ablation`."""
-    return training.train(job, lambda *known: {"ablation": ablate(*known)})
+    return training.train(job, lambda *known: {"ablation": ablate(*known)}, then)
 
 
 def ablate(job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> dict[str, Any]:

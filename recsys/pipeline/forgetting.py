@@ -91,7 +91,7 @@ def _manifest(folder: Path) -> dict[str, dict[str, int]]:
 
 def _remove_drafts(home: Home) -> None:
     """What killed processes left half written: under the lock nobody writes."""
-    for place in (home.nights, home.snapshots, home.runs, home.cutoffs):
+    for place in (home.nights, home.snapshots, home.runs, home.cutoffs, home.gates):
         for path in place.glob(f"{PREFIX}*"):
             with disk(path):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

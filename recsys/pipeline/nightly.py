@@ -1,4 +1,4 @@
-"""`recsys nightly`, read aloud: check, train when it is due, rank, measure, publish; and what is told of it, whatever happens."""
+"""`recsys nightly`, read aloud: check, train when due, ask the gate, rank, measure, publish; and what is told of it, whatever happens."""
 
 import logging
 import os
@@ -11,18 +11,19 @@ from typing import Any, Literal
 
 import polars as pl
 
-from recsys import config_file, timeline
+from recsys import gates, timeline
 from recsys.artefacts import Home, Run
 from recsys.atomic import Draft
-from recsys.config import Config
 from recsys.errors import ArtefactError, ConfigError, FutureError, LimitError, RecsysError
 from recsys.ingest import CheckResult
 from recsys.lock import alone
+from recsys.pipeline import recipe
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.checking import check
 from recsys.pipeline.gauges import write_gauges
 from recsys.pipeline.job import Clock, Job
 from recsys.pipeline.measuring import Measured, measured
+from recsys.pipeline.promoting import promoted
 from recsys.pipeline.ranking import config_of, publish, request_of
 from recsys.pipeline.training import trained
 from recsys.pipeline.watching import Watch
@@ -31,9 +32,6 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["published", "unchanged", "refused", "failed"]
 
-LEARNED_FROM = ("time", "text", "candidates", "ranker")
-"""Sections of the config that a run keeps as it was made: a change of them takes effect with the next run."""
-
 
 @dataclass
 class Told:
@@ -41,6 +39,7 @@ class Told:
 
     outcome: `published` (new lists are served), `unchanged` (tonight's were served already), `refused` (a FAIL of the checks, or a limit
     of [monitor]) or `failed`; after the last two, what was served before still is. due: why a run was trained, None where it was not due.
+    decision: of the gate on that run; None where it was not asked (it is the only run, or nothing was trained).
     night: the one that is served in the end. seconds: by step; rank_seconds: by stage of the ranking. failures: step and message.
     """
 
@@ -51,6 +50,7 @@ class Told:
     as_of: datetime | None = None
     due: str | None = None
     trained: Run | None = None
+    decision: dict[str, Any] | None = None
     run: Run | None = None
     night: Run | None = None
     measured: Measured | None = None
@@ -113,7 +113,10 @@ def _go(job: Job, told: Told) -> None:
         told.due = _due(job)
         if told.due:
             job.display.say(f"training: {told.due}")
-            told.trained = trained(job)
+            told.trained = _waiting(job) or trained(job)
+    if told.trained and told.trained.run_id != job.home.current():
+        with told.step("gate"):
+            told.decision = promoted(job, told.trained.run_id)
     if told.failures and job.home.current() is None:
         return
     with told.step("rank"):
@@ -124,28 +127,39 @@ def _go(job: Job, told: Told) -> None:
 
 
 def _due(job: Job) -> str | None:
-    """Why a new run is needed, in words; None where the current one will do."""
-    run_id = job.home.current()
-    if run_id is None:
+    """Why a new run is needed, in words; None where the latest of those that rank or were refused is as new as can be.
+
+    A challenger that was refused counts as trained: the next one is due when it has other events, or another config, to learn from.
+    """
+    if job.home.current() is None:
         return "there is no run yet"
     try:
-        run = job.home.load()
-        made = config_file.parse(run.record("config"), f"config of run {run_id}")
+        recipe.made_by(job.home.load())
     except RecsysError as error:
         return f"the current run cannot be used: {error}"
-    if changed := _changed(made, job.config):
-        return f"{', '.join(changed)} of the config changed since run {run_id}"
+    answered = [name for name, state in gates.states(job.home).items() if state in ("champion", "refused")]
+    return _outdated(job, job.home.load(answered[-1]))
+
+
+def _outdated(job: Job, run: Run) -> str | None:
+    """Why another run is to be trained after this one; None where it would be the same again."""
+    try:
+        made = recipe.made_by(run)
+    except ConfigError as error:
+        return f"the latest run cannot be used: {error}"
+    if changed := recipe.changed(made, job.config):
+        return f"{', '.join(changed)} of the config changed since run {run.run_id}"
     days = (timeline.span(tables_of.tables(job).scan("events"))[1] - datetime.fromisoformat(run.manifest["as_of"])).days
     if days >= job.config.nightly.train_every_days:
-        return f"run {run_id} is {days} days of events old, nightly.train_every_days is {job.config.nightly.train_every_days}"
+        return f"run {run.run_id} is {days} days of events old, nightly.train_every_days is {job.config.nightly.train_every_days}"
     return None
 
 
-def _changed(made: Config, asked: Config) -> list[str]:
-    """What of the config a run would have to be trained again for."""
-    sections = [f"[{name}]" for name in LEARNED_FROM if getattr(made, name) != getattr(asked, name)]
-    worth = [{name: kind.model_dump(exclude={"names"}) for name, kind in one.events.types.items()} for one in (made, asked)]
-    return sections + ["[events.types]"] * (worth[0] != worth[1])
+def _waiting(job: Job) -> Run | None:
+    """A challenger that is what would be trained now: a job that was killed before the gate left it, or somebody trained by hand."""
+    name = gates.challenger(job.home)
+    run = job.home.load(name) if name else None
+    return run if run and _outdated(job, run) is None else None
 
 
 def _rank(job: Job, told: Told) -> None:

@@ -73,7 +73,7 @@ def make_ready(job: Job, run: Run, items: pl.DataFrame, events: pl.LazyFrame, as
     return Ready(run.run_id, ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"]), known, events)
 
 
-TONIGHT = ("project", "items", "events", "users", "check", "rank", "rules", "publish", "nightly", "monitor", "tracking")
+TONIGHT = ("project", "items", "events", "users", "check", "rank", "rules", "publish", "nightly", "promote", "monitor", "tracking")
 """Sections of the config that are of the night, not of the run."""
 
 

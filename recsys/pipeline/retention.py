@@ -24,21 +24,22 @@ def retain(job: Job) -> None:
 
     Runs: kept are the latest `project.keep_runs` (0: all), the current one, the one that a rollback goes to, those that ranked a night
     that is there, and those whose version has an alias. Tables: those of the runs and nights that are there. Vectors: those by the
-    encoders of the runs that are there. Backtests: as many as runs, the latest, with their cutoffs. Of tables, vectors, checkpoints and
-    cutoffs also those of the last day. Runs and nights that are not
-    complete, or of another version, stay where they are, and what they name stays. What goes wrong is a warning: the work is done already.
+    encoders of the runs that are there. Backtests: as many as runs, the latest, with their cutoffs. Of the gate: what is of runs that are
+    there. Of tables, vectors, checkpoints and cutoffs also those of the last day. Runs and nights that are not complete, or of another
+    version, stay where they are, and what they name stays. What goes wrong is a warning: the work is done already.
     """
     home = job.home
     try:
         n_old = _remove_runs(job) + _remove_all(_old_backtests(job))
-        n_others = _remove_all([*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home), *_unused_cutoffs(home)])
+        unused = [*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home), *_unused_cutoffs(home), *_orphaned_decisions(home)]
+        n_others = _remove_all(unused)
     except Exception as error:
         log.warning("what is old was not removed: %s", error)
         log.debug("retention failed", exc_info=True)
         return
     if n_old or n_others:
         job.display.say(
-            f"removed: {n_old} old run(s) and backtest(s); {n_others} tables, vectors, checkpoints, cutoffs none of those kept needs"
+            f"removed: {n_old} old run(s) and backtest(s); {n_others} tables, vectors, checkpoints, cutoffs, decisions none of those kept needs"
         )
 
 
@@ -85,6 +86,13 @@ def _unused_cutoffs(home: Home) -> list[Path]:
 def _old_checkpoints(home: Home) -> list[Path]:
     """Of trainings that were cut short and not taken up again."""
     return [path for path in (home.caches / "checkpoints").glob("*/") if _age(path) > YOUNG_SECONDS]
+
+
+def _orphaned_decisions(home: Home) -> list[Path]:
+    """Decisions of the gate, and fits that it made, of which a run is gone."""
+    there = {path.name for path in home.runs.glob("*/")}
+    files = [path for path in home.gates.glob("*.json") if path.stem not in there]
+    return files + [path for path in home.gates.glob("*_on_*/") if not set(path.name.split("_on_")) <= there]
 
 
 def _manifests(folder: Path) -> Iterator[dict[str, Any]]:

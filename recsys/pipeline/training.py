@@ -11,14 +11,14 @@ from typing import Any
 
 import polars as pl
 
-from recsys import features, ranker, timeline
+from recsys import evaluate, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
-from recsys.pipeline import answering, prices, verdict
+from recsys.pipeline import answering, prices, recipe, verdict
 from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
-from recsys.pipeline.models import settle
+from recsys.pipeline.models import champion, settle
 from recsys.pipeline.record import report_of
 from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
@@ -77,8 +77,12 @@ Examine = Callable[[Job, World, Texts, Models, Snapshot], dict[str, Any]]
 """Looks at what was judged, with what was known at the start of the test window; gives more entries of the report."""
 
 
-def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
-    """Fit, judge on the test window, refit up to the end of the data, keep it all as a run, and make that run the current one.
+Then = Callable[[Job, Run], None]
+"""What is done with the run while the project's folder is still held."""
+
+
+def train(job: Job, examine: Examine = lambda *_: {}, then: Then = lambda *_: None) -> Run:
+    """Fit, judge on the test window, refit up to the end of the data, and keep it all as a run. It ranks where no other can.
 
     Where `accelerate launch` started several workers the main one does so; each other lends a hand in the two text trainings and exits
     (SystemExit, code 0).
@@ -88,7 +92,9 @@ def train(job: Job, examine: Examine = lambda *_: {}) -> Run:
         _lend_a_hand(job)
         sys.exit()
     with alone(job.home.folder, "recsys train"):
-        return trained(job, examine)
+        run = trained(job, examine)
+        then(job, run)
+        return run
 
 
 def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
@@ -102,7 +108,9 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         with job.clock.all_to("refit"):
             production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
         run = _keep(job, world, run_id, one.texts, one.models, one.judged, one.more, production, tracker)
-    job.home.point(run_id)
+    if champion(job) is None:
+        run.verify()
+        job.home.point(run_id)
     settle(job, is_alone=True)
     retain(job)
     return run
@@ -239,6 +247,7 @@ def _keep(
     manifest = {
         "run_id": run_id,
         "as_of": world.end.isoformat(),
+        "recsys_version": recipe.recsys_version(),
         "config_hash": job.config.digest(),
         "tables": world.tables.run_id,
         "dataset_digests": world.tables.manifest["digests"],
@@ -258,6 +267,9 @@ def _keep(
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
         folder.table("per_user", judged.per_user)
+        folder.record(evaluate.KEPT_SCALES, evaluate.question_scales(judged.asked))
+        for name, table in evaluate.question_tables(judged.asked).items():
+            folder.table(name, table)
         folder.file("ranker.txt").write_text(production.rankers.whole["ranker"].text())
         production.sides[-1].model.save(folder.file("text/tower.json").parent)
     run = job.home.load(run_id)

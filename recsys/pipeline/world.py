@@ -28,6 +28,11 @@ def read_world(job: Job) -> World:
     """The job's tables, ingested where they are not there yet."""
     with workers().main_first():
         tables = tables_of.tables(job)
+    return world_of(tables)
+
+
+def world_of(tables: Run) -> World:
+    """The world of ingested tables."""
     items, events = tables_of.read(tables)
     start, end = timeline.span(events)
     return World(Catalogue.of(items), events, start, end, tables)

@@ -24,8 +24,9 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.gate import gate_exit_code, gate_text
 from recsys.report.items import NEW_DAYS, item_of, items_of, moment_of, new_items, search_items
-from recsys.report.models import models_object, models_text
+from recsys.report.models import models_object, models_text, run_states
 from recsys.report.newcomer import Choices, newcomer_list
 from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.nights import listed, listed_for, night_checks, nights
@@ -63,6 +64,8 @@ __all__ = [
     "cutoffs_frame",
     "differences_frame",
     "forgotten_text",
+    "gate_exit_code",
+    "gate_text",
     "has_ablation",
     "headline",
     "history_of",
@@ -90,6 +93,7 @@ __all__ = [
     "ruled_text",
     "rules_frames",
     "rules_text",
+    "run_states",
     "runs_frame",
     "search_items",
     "search_text",

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from recsys import gates
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError
 from recsys.report import rows
@@ -17,18 +18,28 @@ def models_object(home: Home, versions: dict[str, int] | None) -> dict[str, Any]
     """What `recsys models list --format json` prints.
 
     current, before: run ids, None where there is none; before is where a rollback goes. fault: why the current run cannot be used, or
-    None. is_registry_known: False where it does not answer. runs: run_id, made, as_of, tasks, megabytes, is_current, version, is_champion.
-    versions: of the registry, by run id; None where it is not known. An incomplete run is left out, with a warning.
+    None. is_registry_known: False where it does not answer. runs: run_id, made, as_of, tasks, megabytes, is_current, state (of `gates`),
+    gate (what it said last, a sentence, or None), version, is_champion. versions: of the registry, by run id; None where it is not known.
+    An incomplete run is left out, with a warning.
     """
     found = [home.load(run_id) for run_id in reversed(home.run_ids())]
-    current = home.current()
+    current, states, said = home.current(), gates.states(home), gates.decisions(home)
     return {
         "current": current,
         "before": home.before(),
         "fault": _fault(home) if current else None,
         "is_registry_known": versions is not None,
-        "runs": [_row(run, current, versions or {}) for run in found],
+        "runs": [
+            _row(run, current, versions or {})
+            | {"state": states.get(run.run_id, "retired"), "gate": said.get(run.run_id, {}).get("sentence")}
+            for run in found
+        ],
     }
+
+
+def run_states(home: Home) -> dict[str, str]:
+    """What each complete run is: champion, challenger, refused or retired (of `gates`)."""
+    return {run_id: str(state) for run_id, state in gates.states(home).items()}
 
 
 def models_text(found: dict[str, Any]) -> str:
@@ -40,7 +51,7 @@ def models_text(found: dict[str, Any]) -> str:
     cells = [
         [
             row["run_id"],
-            "current" if row["is_current"] else "",
+            row["state"] if row["state"] != "retired" else "",
             (row["made"] or MISSING)[:16].replace("T", " "),
             row["as_of"][:10],
             *(interval(row["tasks"][task], MAIN) if task in row["tasks"] else MISSING for task in tasks),

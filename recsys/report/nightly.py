@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from recsys import gates
 from recsys.report import rows
 from recsys.report.plain import figure
 from recsys.report.rows import JUDGED, MAIN, Row
@@ -35,7 +36,12 @@ def nightly_object(told: Told) -> dict[str, Any]:
         "exit_code": told.exit_code,
         "as_of": told.as_of.isoformat() if told.as_of else None,
         "checks": _checks(told),
-        "training": {"due": told.due, "run_id": told.trained.run_id if told.trained else None, "figure": _main_figure(told.trained)},
+        "training": {
+            "due": told.due,
+            "run_id": told.trained.run_id if told.trained else None,
+            "figure": _main_figure(told.trained),
+            "gate": told.decision,
+        },
         "run": {"run_id": told.run.run_id, "as_of": told.run.manifest["as_of"]} if told.run else None,
         "served": _night(told.night),
         "monitoring": _monitoring(told),
@@ -110,6 +116,8 @@ def _to_do(told: Told) -> Iterator[str]:
         )
     if "train" in steps and told.outcome != "failed" and told.run:
         yield f"The lists are those of run {told.run.run_id}. Try the training with `recsys train`; the next night tries it again, too."
+    if "gate" in steps and told.trained:
+        yield f"Run {told.trained.run_id} waits for the gate: ask it with `recsys models promote`; the next night asks it, too."
     if told.outcome == "failed":
         yield "Mend what the message names, then run `recsys nightly` again: it goes on with what is already done."
     if {"monitoring", "prometheus"} & set(steps):
@@ -137,10 +145,14 @@ def _check_lines(checks: Row) -> list[str]:
 
 def _run_lines(said: dict[str, Any]) -> Iterator[str]:
     run, training = said["run"], said["training"]
-    trained = "trained tonight" if training["run_id"] else "not trained tonight"
+    trained = "trained tonight" if run and training["run_id"] == run["run_id"] else "not trained tonight"
     yield f"{run['run_id']}, as of {_moment(run['as_of'])}, {trained}" if run else "none ranked"
     if training["due"]:
         yield f"training was due: {training['due']}"
+    if gate := training["gate"]:
+        failed = [check for check in gate["checks"] if check["status"] == "FAIL"]
+        yield f"{'WARN gate' if gates.is_refused(gate) else 'gate'}: {gate['sentence']}"
+        yield from (f"FAIL {check['name']}: {check['words']}" for check in failed)
     if found := training["figure"]:
         interval = f"{figure(found['difference'], 4, '+')} [{figure(found['low'], 4, '+')}, {figure(found['high'], 4, '+')}]"
         yield f"{found['metric']}, task {found['task']}: {found['system']} minus {found['against']} {interval}, {found['word']}"

@@ -1,6 +1,6 @@
-"""The model registry: every run of a project is a version of one registered model, and the alias `champion` names the one that ranks.
+"""The model registry: every run of a project is a version of one registered model, the alias `champion` names the one that ranks.
 
-What ranks is decided by the project's own pointer; the alias mirrors it, and is put right where the two disagree.
+What ranks, and what waits to (`challenger`), is decided in the project's own folder; the aliases mirror it, and are put right.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from urllib.request import url2pathname
 
 from recsys.tracking import store
 
-ALIAS = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""The aliases."""
+
 MODEL = "recommender"
 """The name of the logged model of a run."""
 
@@ -90,25 +92,27 @@ def versions_of(place: Place) -> dict[str, int]:
     return {run_id: version for version, run_id in versions if run_id}
 
 
-def mirror(place: Place, versions: dict[str, int], current: str | None) -> list[str]:
-    """Let `champion` name the version of the current run, or nothing where it has none; says what was changed, in a line."""
-    was, wanted = _champion(place), versions.get(current or "")
+def mirror(place: Place, versions: dict[str, int], alias: str, run_id: str | None) -> list[str]:
+    """Let an alias name the version of a run, or nothing where it has none; says what was changed, in a line."""
+    was, wanted = _named(place, alias), versions.get(run_id or "")
     if was == wanted:
         return []
-    named = {version: run_id for run_id, version in versions.items()}
+    named = {version: name for name, version in versions.items()}
     before = f"it was version {was}, run {named.get(was, 'unknown')}" if was else "it named none"
     if wanted is None:
-        place.client.delete_registered_model_alias(place.name, ALIAS)
-        return [f"registry: {ALIAS} names no version now, for the current run, {current}, is not among them; {before}"]
-    place.client.set_registered_model_alias(place.name, ALIAS, str(wanted))
-    return [f"registry: {ALIAS} is version {wanted} now, run {current}, as runs/current says; {before}"]
+        place.client.delete_registered_model_alias(place.name, alias)
+        absent = f", for the current run, {run_id}, is not among them" if alias == CHAMPION else ""
+        return [f"registry: {alias} names no version now{absent}; {before}"]
+    place.client.set_registered_model_alias(place.name, alias, str(wanted))
+    as_said = ", as runs/current says" if alias == CHAMPION else ""
+    return [f"registry: {alias} is version {wanted} now, run {run_id}{as_said}; {before}"]
 
 
-def _champion(place: Place) -> int | None:
+def _named(place: Place, alias: str) -> int | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        version = place.client.get_registered_model(place.name).aliases.get(ALIAS)
+        version = place.client.get_registered_model(place.name).aliases.get(alias)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

@@ -1,16 +1,19 @@
-"""Put right what the stores say: what waits is sent, and the alias `champion` names the run that ranks."""
+"""Put right what the stores say: what waits is sent, aliases name champion and challenger, the gate's decisions stand there."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recsys.config import Tracking
 from recsys.errors import BusyError
 from recsys.lock import alone
 from recsys.tracking import sending, store
-from recsys.tracking.registry import Place, mirror, versions_of
+from recsys.tracking.decisions import write_decisions
+from recsys.tracking.registry import CHALLENGER, CHAMPION, Place, mirror, versions_of
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +26,17 @@ class Registry:
     done: list[str]
 
 
-def settle(tracking: Tracking, home: Path, name: str, current: str | None, is_alone: bool) -> Registry | None:
-    """Send what waits to the server that the config names, and let `champion` name the `current` run: the project's pointer rules.
+@dataclass(frozen=True)
+class Standing:
+    """How the runs of a project stand: the one that ranks, the one that waits for the gate, and what the gate said last, by run id."""
+
+    champion: str | None = None
+    challenger: str | None = None
+    decisions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def settle(tracking: Tracking, home: Path, name: str, standing: Standing, is_alone: bool) -> Registry | None:
+    """Send what waits to the server that the config names, then let it say how the runs stand: the project's own folder rules.
 
     is_alone: see `sending.waiting`. None where tracking is switched off, and, with a warning that says what waits, where a store does
     not answer.
@@ -45,7 +57,8 @@ def settle(tracking: Tracking, home: Path, name: str, current: str | None, is_al
             n_waiting -= len(sent)
             versions = versions_of(place)
             done = [f"tracking: run {run_id} is sent to {store.no_password(uri)}" for run_id in sent]
-            return Registry(versions, done + mirror(place, versions, current))
+            done += mirror(place, versions, CHAMPION, standing.champion) + mirror(place, versions, CHALLENGER, standing.challenger)
+            return Registry(versions, done + write_decisions(place, standing.decisions))
         except store.faults() as error:
             _say_what_waits(uri, error, n_waiting, home)
             return None
