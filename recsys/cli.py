@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recsys.cli_compare import compare
 from recsys.cli_models import models
 from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
@@ -46,6 +47,7 @@ def main(debug: bool) -> None:
 
 
 main.add_command(models)
+main.add_command(compare)
 
 
 @main.command()

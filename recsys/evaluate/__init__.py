@@ -1,25 +1,35 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
 from recsys.evaluate.intervals import Figure, Paired, compare
+from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
+from recsys.evaluate.matched import EFFECTS, PERMUTATIONS, Matched, Reach, match_metrics, match_slices, reach
+from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_overlap
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
-from recsys.evaluate.verdict import METRICS, Verdict, judge
+from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
     "DECISIONS",
+    "EFFECTS",
+    "KEPT_SCALES",
+    "KEPT_TABLES",
     "METRICS",
+    "PERMUTATIONS",
+    "PERSISTENCE",
     "Decision",
     "Differences",
     "Figure",
     "K",
+    "Matched",
     "Paired",
     "PairedSlice",
     "Price",
     "Question",
+    "Reach",
     "Slice",
     "Verdict",
     "candidate_recall",
@@ -29,7 +39,16 @@ __all__ = [
     "holm",
     "judge",
     "judge_pairs",
+    "match_metrics",
+    "match_slices",
+    "overlap_by_user",
     "permutation_p",
     "price_lists",
+    "question_of",
+    "question_scales",
+    "question_tables",
+    "rank_biased_overlap",
+    "reach",
     "users_needed",
+    "without_nan",
 ]

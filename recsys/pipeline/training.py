@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from recsys import features, ranker, timeline
+from recsys import evaluate, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
+from recsys.config_file import flat
 from recsys.errors import TooShortError
 from recsys.lock import alone
 from recsys.pipeline import answering, prices, verdict
@@ -234,6 +235,9 @@ def _keep(
         folder.table("windows_refit", production.ledger.table())
         folder.table("lists", judged.lists)
         folder.table("per_user", pl.concat([v.per_user.with_columns(task=pl.lit(task)) for task, v in judged.tasks.items()]))
+        folder.record(evaluate.KEPT_SCALES, evaluate.question_scales(judged.asked))
+        for name, table in evaluate.question_tables(judged.asked).items():
+            folder.table(name, table)
         folder.file("ranker.txt").write_text(production.rankers.whole["ranker"].text())
         production.sides[-1].model.save(folder.file("text/tower.json").parent)
     run = job.home.load(run_id)
@@ -278,15 +282,3 @@ def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
 def _served(job: Job, run: Run, encoder_digest: str) -> Served:
     write = partial(answering.pack, job, run, encoder_digest)
     return Served(write, Path(__file__).with_name("served.py"), EXAMPLE, job.config.rank.k)
-
-
-def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested dicts as one, keys joined with dots; what is no plain value as text."""
-    out: dict[str, str | int | float | bool] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            out |= flat(value, f"{name}.")
-        else:
-            out[name] = value if isinstance(value, str | int | float | bool) else str(value)
-    return out

@@ -24,9 +24,10 @@ K = evaluate.K
 
 @dataclass(frozen=True)
 class Judged:
-    """Verdict of each task, the lists behind them (task, system, user_id, item_id, rank), and the recall of the candidates."""
+    """Verdict of each task, what was asked, the lists behind them (task, system, user_id, item_id, rank), the recall of the candidates."""
 
     tasks: dict[str, evaluate.Verdict]
+    asked: dict[str, evaluate.Question]
     lists: pl.DataFrame
     candidate_recall: dict[str, object]
 
@@ -53,7 +54,7 @@ def judge(
         together = pl.concat(lists).sort("task", "system", "user_id", "rank")
         verdicts = {task: _verdict(snapshot, question, together.filter(pl.col("task") == task)) for task, question in asked.items()}
         recall = evaluate.candidate_recall(pl.concat(hits), truth, tuple(snapshot.sources), config.evaluate.relevant_from)
-    return Judged(verdicts, together, recall)
+    return Judged(verdicts, asked, together, recall)
 
 
 def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window) -> dict[str, evaluate.Question]:
