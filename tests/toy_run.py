@@ -165,6 +165,13 @@ def judged(task: str) -> evaluate.Verdict:
     return evaluate.judge(lists(), question(task), "ranker", 20, 7)
 
 
+def shuffled(seed: int) -> pl.DataFrame:
+    """Lists of eight items in an order of chance, for each user another."""
+    rng = np.random.default_rng(seed)
+    rows = [(user, item, rank) for user in USERS for rank, item in enumerate(rng.permutation(ITEM_IDS)[:8], 1)]
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "rank": pl.Int32}, orient="row")
+
+
 def lists() -> dict[str, pl.DataFrame]:
     """Of each system: it puts what everybody wants a place lower than the next one."""
     return {name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}

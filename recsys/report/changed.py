@@ -15,9 +15,9 @@ MOST = 10
 def changed(home: Home, pair: Versus, task: str, most: int = MOST) -> list[Row] | None:
     """The `most` judged users whose lists have least in common, a row each, from B's list to A's; None where a run keeps no lists.
 
-    user_id, overlap (rank-biased, in [0, 1]), a and b (their ndcg@10), entered and left (item_id, title, rank), moved (item_id, title,
-    rank_a, rank_b), stayed (how many are where they were), went_for (the same columns, rank None where the list lacks it; None where
-    neither run keeps what was asked). Users who tie stand by user_id.
+    user_id, overlap (rank-biased, in [0, 1]), a and b (their ndcg@10), entered and left (item_id, title, rank), stayed (the same columns),
+    moved (item_id, title, rank_a, rank_b), went_for (as moved, None where the list lacks it; None alone where neither run keeps what was
+    asked). Users who tie stand by user_id.
     """
     if any(LISTS not in run.manifest["digests"] for run in pair):
         return None
@@ -71,6 +71,6 @@ def _row(user: Row, places: pl.DataFrame, wanted: pl.DataFrame, is_known: bool) 
         "entered": places.filter(in_a & ~in_b).sort("rank_a").select(*named, rank="rank_a").to_dicts(),
         "left": places.filter(in_b & ~in_a).sort("rank_b").select(*named, rank="rank_b").to_dicts(),
         "moved": places.filter(pl.col("rank_a") != pl.col("rank_b")).sort("rank_a").select(*named, *both).to_dicts(),
-        "stayed": places.filter(pl.col("rank_a") == pl.col("rank_b")).height,
+        "stayed": places.filter(pl.col("rank_a") == pl.col("rank_b")).sort("rank_a").select(*named, rank="rank_a").to_dicts(),
         "went_for": went_for if is_known else None,
     }

@@ -124,7 +124,7 @@ def _changed(task: str, rows: list[Row] | None) -> str:
 
 def _user(row: Row) -> Iterator[str]:
     figures = f"{MAIN} A {figure(row['a'])}, B {figure(row['b'])}"
-    yield f"  {row['user_id']}  overlap {row['overlap']:.2f}, {figures}; {row['stayed']} where they were"
+    yield f"  {row['user_id']}  overlap {row['overlap']:.2f}, {figures}; {len(row['stayed'])} where they were"
     for word in ("entered", "left"):
         if row[word]:
             yield from _wrapped(word, (f"{item['rank']} {item['title']}" for item in row[word]))

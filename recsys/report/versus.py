@@ -75,7 +75,8 @@ def advice(pair: Versus) -> str:
     """What to do about obstacles."""
     return (
         "To compare the two recipes, train both on the same tables: put back the recsys.toml of one of them (its config.json holds every "
-        "setting), run `recsys train`, and compare the run it makes with the other one."
+        "setting), run `recsys train`, and compare the run it makes with the other one. `recsys models promote` does so by itself for the "
+        "run that ranks and the one that shall."
     )
 
 
