@@ -3,7 +3,8 @@
     python -m benchmarks.dashboard_pages [--users 20000] [--k 50] [--items 10000] [--events 1500000] [--rounds 7]
     python -m benchmarks.dashboard_pages --config demo_shop/recsys.toml    # a project as it is: only how long it takes to start
 
-Makes a project of that size with random lists, events and vectors in a temporary folder (two nights of users x k lists). Starting:
+Makes a project of that size with random lists, events and vectors in a temporary folder (two nights of users x k lists, two runs that
+were judged on all users). Starting:
 seconds from the command to a user's list on the screen of a real browser, in a process that has read nothing, and to the list of
 another user after that. Pages: seconds of the script of each page (Streamlit's AppTest) in a process of its own: the first time, when
 nothing has been read yet, and the median of `rounds` more in the same session, each for another user or item.
@@ -26,8 +27,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys import config_file, report
+from recsys import config_file, evaluate, report
 from recsys.artefacts import Home, draft
+from recsys.atomic import rewrite
 from recsys.caches import VectorCache
 from recsys.item_text import item_texts, text_digests
 from recsys.publish import Promise, publish
@@ -40,6 +42,7 @@ CHUNK = 512
 DIM = 384
 DAYS = 110
 TYPES = {"impression": 0.6, "click": 0.3, "cart": 0.05, "purchase": 0.05}
+EARLIER = "20261123-031500-000000"
 APP = Path(__file__).parents[1] / "dashboards" / "app.py"
 
 
@@ -60,7 +63,9 @@ def main() -> None:
         rng = np.random.default_rng(0)
         users, items = (np.array([f"{letter}{n:06d}" for n in range(size)]) for letter, size in (("u", given.users), ("i", given.items)))
         tables(home, rng, users, items, given.events)
+        toy_run.with_run(home, run_id=EARLIER)
         toy_run.with_run(home)
+        verdicts(home, rng, users, items)
         for _ in range(2):
             publish(lists(rng, users, items, given.k), toy_run.MANIFEST, home.nights, Promise(given.users, 1.0, pl.Series(items)))
         vectors(home, rng)
@@ -116,6 +121,41 @@ def lists(rng: np.random.Generator, users: np.ndarray, items: np.ndarray, k: int
         yield pl.DataFrame(columns, schema_overrides={column.name: column.dtype for column in RECOMMENDATIONS.columns}, strict=False)
 
 
+def verdicts(home: Home, rng: np.random.Generator, users: np.ndarray, items: np.ndarray) -> None:
+    """What both runs keep of their verdicts: every user went for three items; lists of ten at random, some of them hits."""
+    n = len(users)
+    wanted = {
+        "user_id": np.repeat(users, 3),
+        "item_id": items[(rng.integers(0, len(items), n)[:, None] + np.arange(3)).ravel() % len(items)],
+    }
+    kinds = {
+        "item_age": ["older", "up to 28 days"],
+        "item_popularity": ["head", "tail"],
+        "item_category": [f"category {c}" for c in range(12)],
+    }
+    catalogue = {"item_id": items, "n_users": 5} | {name: rng.choice(values, len(items)) for name, values in kinds.items()}
+    question = evaluate.Question(
+        truth=pl.DataFrame(wanted).with_columns(label=pl.lit(1, pl.Int32)).sort("user_id", "item_id"),
+        users=pl.Series("user_id", users),
+        relevant_from=1,
+        gains=(0.0, 1.0),
+        catalogue=pl.DataFrame(catalogue),
+        user_slices=pl.DataFrame({"user_id": users, "user_activity": rng.choice(["few", "many"], n)}),
+        n_all_users=n,
+    )
+    asked = {"all": question}
+    for run in (home.load(EARLIER), home.load(toy_run.RUN_ID)):
+        first = rng.integers(0, len(items), n)[:, None]
+        item = np.where(rng.random((n, 10)) < 0.1, rng.integers(0, len(items), (n, 10)), first + np.arange(10)) % len(items)
+        rows = {"user_id": np.repeat(users, 10), "item_id": items[item.ravel()], "rank": np.tile(np.arange(1, 11, dtype=np.int32), n)}
+        made = pl.DataFrame(rows).unique(["user_id", "item_id"], keep="first", maintain_order=True)
+        made = made.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user_id"))
+        named = [pl.lit("all").alias("task"), pl.lit("ranker").alias("system"), pl.all()]
+        per_user = evaluate.judge({"ranker": made}, question, "ranker", 10, 0).per_user.with_columns(task=pl.lit("all"))
+        kept = {"lists": made.select(named), "per_user": per_user} | evaluate.question_tables(asked)
+        rewrite(run.path, {f"{name}.parquet": table for name, table in kept.items()}, {})
+
+
 def vectors(home: Home, rng: np.random.Generator) -> None:
     """A random vector of every text, under the name of the run's encoder."""
     from safetensors.numpy import save_file
@@ -142,6 +182,7 @@ def pages(other: str, users: np.ndarray, items: np.ndarray, rng: np.random.Gener
         ("users, somebody new", "users", {"who": "Somebody new", "chosen": things}),
         ("metrics", "metrics", {}),
         ("metrics, runs over time", "metrics", {"part": "Runs over time"}),
+        *((f"compare, {part}", "compare", {"part": part}) for part in ("Metrics", "Slices", "Users", "Config", "Data", "Features")),
         ("items, map", "items", {}),
         ("items, one", "items", {"item": things}),
         ("items, words", "items", {"item": ["blue oak", "wool", "garden lamp", "small mug"]}),

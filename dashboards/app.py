@@ -14,6 +14,7 @@ page = st.navigation(
     [
         st.Page("users.py", title="Users", icon=":material/person_search:", default=True),
         st.Page("metrics.py", title="Metrics", icon=":material/monitoring:"),
+        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page("items.py", title="Items", icon=":material/category:"),
         st.Page("nights.py", title="Nights", icon=":material/bedtime:"),
         st.Page("volumes.py", title="Data", icon=":material/table_rows:", url_path="data"),

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 RANKER, WITHOUT_TEXT, OTHER, NEUTRAL = "#3b82f6", "#f59e0b", "#14b8a6", "#94a3b8"
-WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "worse": "#e5484d"}
+WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "tied": NEUTRAL, "worse": "#e5484d"}
 FEW = alt.Axis(tickCount=6)
 TWO = alt.Legend(orient="bottom", columns=2)
 """As wide as a phone."""
@@ -32,6 +32,11 @@ def paired(frame: pd.DataFrame) -> alt.LayerChart:
 def differences(frame: pd.DataFrame) -> alt.LayerChart:
     """The difference within each pair of variants with its interval, against a line at zero."""
     return _differences(frame, "pair", "difference in ndcg@10")
+
+
+def metric_differences(frame: pd.DataFrame) -> alt.LayerChart:
+    """The difference of two runs in each metric with its interval, against a line at zero."""
+    return _differences(frame, "metric", "A minus B")
 
 
 def sliced_differences(frame: pd.DataFrame) -> alt.LayerChart:
@@ -114,6 +119,15 @@ def importance(frame: pd.DataFrame) -> alt.Chart:
     return bars.encode(x=x, y=y, color=colour, tooltip=["feature", "meaning", alt.Tooltip("gain:Q", format=".2%")]).properties(
         height=24 * len(frame) + 80
     )
+
+
+def shares(frame: pd.DataFrame) -> alt.Chart:
+    """By how much the share of the total gain of each feature differs between two runs, the largest change first."""
+    y = alt.Y("feature:N", sort=list(frame["feature"]), title=None, axis=alt.Axis(labelLimit=260))
+    x = alt.X("difference:Q", title="share of the total gain, A minus B", axis=alt.Axis(format="+%", tickCount=5))
+    figures = [alt.Tooltip(f"{name}:Q", format=".2%") for name in ("a", "b", "difference")]
+    bars = alt.Chart(frame).mark_bar(cornerRadiusEnd=2, opacity=0.9, color=RANKER)
+    return bars.encode(x=x, y=y, tooltip=["feature", "meaning", *figures]).properties(height=24 * len(frame) + 60)
 
 
 def windows(frame: pd.DataFrame) -> alt.Chart:

@@ -37,6 +37,10 @@ def counted(n: int, one: str) -> str:
     return f"{n:,} {one}{'' if n == 1 else 's'}"
 
 
+Marks = tuple[tuple[str, str], ...]
+"""Chips of a row: kind and word."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of a list: what stands left of it, the title (and the item it leads to), chips and words below it, figures on the right."""
@@ -44,7 +48,7 @@ class Row:
     left: str
     title: str
     item_id: str = ""
-    chips: tuple[tuple[str, str], ...] = ()
+    chips: Marks = ()
     below: str = ""
     main: str = ""
     under: str = ""
@@ -62,6 +66,13 @@ class Row:
             f'<div class="row {escape(self.kind)}">{self.left}<div><div class="title">{title}</div>{below}</div>'
             f'<div class="right">{figures}</div></div>'
         )
+
+
+def mark(move: int | None) -> Marks:
+    """How a place differs from that in the other list, of `report.moves`."""
+    if move is None:
+        return (("new", "entered"),)
+    return (("up", f"▲ {move}"),) if move > 0 else (("down", f"▼ {-move}"),) if move < 0 else ()
 
 
 def rank(place: object) -> str:

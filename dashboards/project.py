@@ -13,7 +13,7 @@ from dashboards.pieces import message
 from recsys import config_file, report
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError, ConfigError
-from recsys.report import TextVectors
+from recsys.report import TextVectors, Versus
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,13 @@ def choose_night(here: Project, served: Run | None) -> Run | None:
 
 
 # A run or night never changes once it is complete: its manifest, which holds the digests of its files, says which it is.
+def _key(run: Run) -> object:
+    return str(run.path), json.dumps(run.manifest, sort_keys=True)
+
+
 KEYS: dict[Any, Callable[[Any], object]] = {
-    Run: lambda run: (str(run.path), json.dumps(run.manifest, sort_keys=True)),
+    Run: _key,
+    Versus: lambda pair: (_key(pair.a), _key(pair.b)),
     Home: lambda home: str(home.folder),
 }
 
@@ -94,6 +99,11 @@ active_users = kept(report.active_users)
 volumes_frame = kept(report.volumes_frame, "Counting events ...")
 _text_vectors = kept(report.text_vectors, "Reading the vectors ...", entries=2)
 choices = kept(report.Choices.of, "Reading who liked what ...", entries=2)
+obstacles = kept(report.obstacles)
+judged = kept(report.judged, "Comparing users ...")
+sliced = kept(report.sliced, "Comparing slices ...")
+changed = kept(report.changed, "Comparing lists ...")
+table_rows = kept(report.table_rows, "Counting events ...")
 runs_frame = kept(report.runs_frame, "Reading the reports ...")
 
 

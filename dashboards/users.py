@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards import newcomer
-from dashboards.pieces import Row, counted, csv, facts, listing, literal, rank, when
+from dashboards.pieces import Marks, Row, counted, csv, facts, listing, literal, mark, rank, when
 from dashboards.project import Project, active_users, choose_night, current_run, items_of, nothing_yet, project, served_night
 from recsys import report
 from recsys.artefacts import Run
@@ -17,8 +17,6 @@ N_EVENTS = 200  # the latest, which a page shows; the CSV has all
 
 HEIGHT = 1000
 LOOKED_AT = "looked at"
-
-Marks = tuple[tuple[str, str], ...]
 
 
 def page() -> None:
@@ -186,7 +184,7 @@ def _side_by_side(here: Project, night: Run, other: Run, tonight: pl.DataFrame, 
     )
     left, right = st.columns(2, gap="large")
     with left:
-        _one_list("This list", night, tonight, [_mark(move) for move in here_moves], user_id)
+        _one_list("This list", night, tonight, [mark(move) for move in here_moves], user_id)
     with right:
         _one_list("The other list", other, before, [(("gone", "left"),) if move is None else () for move in there_moves], user_id)
 
@@ -197,12 +195,6 @@ def _one_list(title: str, night: Run, shown: pl.DataFrame, marks: list[Marks], u
         st.info(literal(f"The night has no list for {user_id}: it was made for other users."), icon=":material/info:")
         return
     _listed(night, shown, marks, user_id)
-
-
-def _mark(move: int | None) -> Marks:
-    if move is None:
-        return (("new", "entered"),)
-    return (("up", f"▲ {move}"),) if move > 0 else (("down", f"▼ {-move}"),) if move < 0 else ()
 
 
 page()

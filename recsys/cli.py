@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recsys.cli_backtest import backtest
+from recsys.cli_compare import compare
 from recsys.cli_models import models
 from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
@@ -48,6 +49,7 @@ def main(debug: bool) -> None:
 
 main.add_command(backtest)
 main.add_command(models)
+main.add_command(compare)
 
 
 @main.command()

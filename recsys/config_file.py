@@ -76,6 +76,18 @@ def find(start: Path) -> Path:
     raise ConfigError(f"no {FILE_NAME} in {start} or above it. Name one with --config, or make a shop to look at with `recsys demo`.")
 
 
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Nested dicts as one, keys joined with dots; what is no plain value as text."""
+    out: dict[str, str | int | float | bool] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out |= flat(value, f"{name}.")
+        else:
+            out[name] = value if isinstance(value, str | int | float | bool) else str(value)
+    return out
+
+
 def describe() -> list[tuple[str, str, str, str]]:
     """Every field as (key, default, range, meaning), in pipeline order."""
     rows = []

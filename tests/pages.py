@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APP = Path(__file__).parents[1] / "dashboards" / "app.py"
-PAGES = {"users": "users.py", "metrics": "metrics.py", "items": "items.py", "nights": "nights.py", "data": "volumes.py"}
+PAGES = {
+    "users": "users.py",
+    "metrics": "metrics.py",
+    "compare": "compare.py",
+    "items": "items.py",
+    "nights": "nights.py",
+    "data": "volumes.py",
+}
 
 
 def open_page(page: str = "users", **address: str | list[str]) -> AppTest:

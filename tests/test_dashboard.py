@@ -140,7 +140,14 @@ def test_without_vectors_somebody_new_is_told_so_and_gets_a_list_all_the_same(ho
 
 
 def test_no_run_names_the_command_that_makes_one(home: Home) -> None:
-    for page, command in (("users", "train"), ("metrics", "train"), ("items", "train"), ("nights", "rank"), ("data", "train")):
+    for page, command in (
+        ("users", "train"),
+        ("metrics", "train"),
+        ("compare", "train"),
+        ("items", "train"),
+        ("nights", "rank"),
+        ("data", "train"),
+    ):
         app = open_page(page)
         assert f"`recsys {command}`" in app.info[0].value
         assert f"recsys {command} --config" in app.code[0].value
@@ -185,6 +192,7 @@ def test_a_config_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 
 def test_the_first_page_waits_for_no_library_it_can_do_without_and_no_page_loads_a_model(home: Home, tmp_path: Path) -> None:
     with_run(home)
+    with_run(home, run_id="20261201-031500-ab12cd")
     with_night(home)
     with_vectors(home)
     code = (
@@ -193,7 +201,7 @@ def test_the_first_page_waits_for_no_library_it_can_do_without_and_no_page_loads
         f"open_page(user={USERS[3]!r})\n"
         "print([name for name in ('pandas', 'altair', 'scipy', 'pyarrow.lib') if name in sys.modules])\n"
         "open_page(who='Somebody new', chosen=['item_1']); open_page('metrics')\n"
-        "open_page('items', item='item_0'); open_page('nights'); open_page('data')\n"
+        "open_page('compare'); open_page('items', item='item_0'); open_page('nights'); open_page('data')\n"
         "print([name for name in ('torch', 'transformers', 'lightgbm', 'mlflow', 'implicit') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n[]\n"

@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from toy_run import EVIL, ITEM_IDS, USERS, ablation, empty_project, with_night, with_run, with_vectors
+from toy_run import EVIL, ITEM_IDS, USERS, ablation, empty_project, shuffled, with_night, with_run, with_vectors
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 APP = Path(__file__).parents[1] / "dashboards" / "app.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECONDS = 60
+EARLIER = "20261123-031500-ab12cd"
 CHART = "[data-testid=stVegaLiteChart] :is(canvas, svg.marks)"
 DESK, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 PAGES = {
@@ -30,6 +31,10 @@ PAGES = {
     "systems": "metrics",
     "text": "metrics?part=Did+the+text+pay%3F",
     "runs": "metrics?part=Runs+over+time",
+    "compare": "compare",
+    "compared slices": "compare?part=Slices",
+    "compared lists": f"compare?part=Users&changed={USERS[3]}",
+    "compared config": "compare?part=Config",
     "items": "items",
     "item": "items?item=item_0",
     "new items": "items?look=New+items",
@@ -60,7 +65,8 @@ def free_port() -> int:
 def served(folder: Path, secrets: str = "") -> Iterator[str]:
     """The address of a dashboard over a toy project in `folder`, started there, with these secrets."""
     path, home = empty_project(folder)
-    with_run(home, {"ablation": ablation()})
+    with_run(home, run_id=EARLIER, ranker=shuffled(1), config={"ranker": {"trees": 500}})
+    with_run(home, {"ablation": ablation()}, ranker=shuffled(2), config={"ranker": {"trees": 900}})
     with_night(home, items=ITEM_IDS[5:8])
     with_night(home)
     with_vectors(home)

@@ -11,7 +11,7 @@ import pytest
 import worlds
 from click.testing import CliRunner
 
-from recsys import config, config_file, face, ingest, ranker, report, schema, text
+from recsys import config, config_file, evaluate, face, ingest, ranker, report, schema, text
 from recsys.artefacts import Run
 from recsys.blocks import Catalogue
 from recsys.cli import main
@@ -54,6 +54,20 @@ def test_the_report_has_every_system_and_its_figures(checkerboard) -> None:
     assert set(report["seconds"]) == {"ingest", "text", "candidates", "features", "ranker", "evaluate", "refit"}
 
 
+def test_a_run_keeps_what_its_verdict_was_asked_and_can_be_judged_by_it_again(checkerboard) -> None:
+    run = checkerboard[2]
+    tables, scales = {name: run.table(name) for name in evaluate.KEPT_TABLES}, run.record(evaluate.KEPT_SCALES)
+    for task in ("all", "new"):
+        lists = run.table("lists").filter(pl.col("task") == task)
+        by_system = {name: lists.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in SYSTEMS}
+        again = evaluate.judge(by_system, evaluate.question_of(task, tables, scales), "ranker", 50, 7)
+        kept = run.table("per_user").filter(pl.col("task") == task)
+        columns = ["system", "user_id", "ndcg@10", "recall@10", "map@10", "mrr@10"]
+        assert again.per_user.height
+        assert again.per_user.select(columns).equals(kept.select(columns))
+        assert again.n_without_truth == run.record("report")["tasks"][task]["n_without_truth"]
+
+
 def test_the_vectors_that_a_page_compares_are_those_of_the_text_source_without_its_model(checkerboard) -> None:
     path, _, run = checkerboard
     with face.job(path) as job:
@@ -94,7 +108,7 @@ def test_the_same_inputs_train_the_same_bytes_and_encode_nothing_again(checkerbo
         second = train(job)
     assert second.run_id != run_ids
     assert " 0 texts encoded" in capfd.readouterr().err
-    same = [name for name in first.manifest["digests"] if name.startswith(("text/", "ranker", "lists", "per_user", "windows"))]
+    same = [name for name in first.manifest["digests"] if name.startswith(("text/", "ranker", "lists", "per_user", "question/", "windows"))]
     assert {n: first.manifest["digests"][n] for n in same} == {n: second.manifest["digests"][n] for n in same}
 
 

@@ -113,7 +113,7 @@ def left(home: Home) -> list[list[int]]:
 def test_runs_before_the_latest_go_with_what_only_they_knew_and_it_is_said(job: Job) -> None:
     retention.retain(job)
     assert left(job.home) == [[4, 5]] * 3
-    said = "removed: 4 old run(s) and backtest(s); 8 tables, vectors, checkpoints, cutoffs, decisions none of those kept needs"
+    said = "removed: 4 old run(s) and backtest(s); 8 tables, vectors, checkpoints, cutoffs, decisions that nobody needs"
     assert job.display.lines == [said]
     assert not list(job.home.folder.rglob(f"{PREFIX}*"))
     retention.retain(job)

@@ -9,7 +9,7 @@ import polars as pl
 from safetensors.numpy import save_file
 
 from recsys import evaluate, metrics
-from recsys.artefacts import Home, Run, draft
+from recsys.artefacts import Draft, Home, Run, draft
 from recsys.caches import VectorCache
 from recsys.item_text import item_texts, text_digests
 from recsys.publish import Promise, publish
@@ -44,23 +44,44 @@ def empty_project(folder: Path) -> tuple[Path, Home]:
 
 
 def with_run(
-    home: Home, more: dict[str, object] | None = None, users: tuple[str, ...] = (), n_events: int = 7, run_id: str = RUN_ID
+    home: Home,
+    more: dict[str, object] | None = None,
+    users: tuple[str, ...] = (),
+    n_events: int = 7,
+    run_id: str = RUN_ID,
+    config: dict[str, object] | None = None,
+    ranker: pl.DataFrame | None = None,
 ) -> Run:
     """Write tables, where there are none, and a run, and make that run current.
 
-    `more` are more entries of its report; `users`, with `n_events` each, are there beside USERS.
+    `more` are more entries of its report, `config` of its config; `users`, with `n_events` each, are there beside USERS; `ranker`: the
+    lists that are kept and judged by user as its ranker's, in the place of those of its report.
     """
     if not home.snapshots.exists():
         _write_tables(home, users, n_events)
     with draft(home.runs / run_id, MANIFEST | {"run_id": run_id, "encoder_digest": ENCODER}) as folder:
-        folder.record("config", {"text": {"template": ["title", "description", "category"]}})
+        folder.record("config", {"text": {"template": ["title", "description", "category"]}} | (config or {}))
         save_file({"tower.projection.weight": np.eye(3, dtype=np.float32)}, folder.file("text/tower.safetensors"))
         folder.record("report", report() | {"run_id": run_id} | (more or {}))
         folder.record("features", {"importance": {"a_first": 1.0, "text_z": 3.0}, "meanings": {"a_first": "one thing", "text_z": "fit"}})
         curve = [{"phase": "warm", "step": 0, "loss": None, "ndcg": 0.1}, {"phase": "warm", "step": 50, "loss": 2.0, "ndcg": 0.2}]
         folder.record("curves", {"text": curve, "ranker": [0.1, 0.2], "ranker_no_text": [0.1]})
+        _keep_verdict(folder, ranker)
     home.point(run_id)
     return home.load()
+
+
+def _keep_verdict(folder: Draft, ranker: pl.DataFrame | None) -> None:
+    """The tables of a verdict, as the pipeline keeps them."""
+    asked = {task: question(task) for task in ("all", "new")}
+    made = lists() | ({} if ranker is None else {"ranker": ranker})
+    verdicts = {task: evaluate.judge(made, one, "ranker", 20, 7) for task, one in asked.items()}
+    named = [frame.with_columns(task=pl.lit(task), system=pl.lit(name)) for task in asked for name, frame in made.items()]
+    folder.table("lists", pl.concat(named))
+    folder.table("per_user", pl.concat([verdict.per_user.with_columns(task=pl.lit(task)) for task, verdict in verdicts.items()]))
+    folder.record(evaluate.KEPT_SCALES, evaluate.question_scales(asked))
+    for name, table in evaluate.question_tables(asked).items():
+        folder.table(name, table)
 
 
 def with_night(home: Home, items: list[str] = ITEM_IDS[:5], users: tuple[str, ...] = (), run_id: str = RUN_ID) -> Run:
@@ -142,13 +163,25 @@ def told_apart() -> dict[str, object]:
 
 def judged(task: str) -> evaluate.Verdict:
     """Everybody wants the first two items; each system puts them a place lower than the next one. In task `new` nothing is wanted."""
-    return evaluate.judge({name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}, question(task), "ranker", 20, 7)
+    return evaluate.judge(lists(), question(task), "ranker", 20, 7)
+
+
+def shuffled(seed: int) -> pl.DataFrame:
+    """Lists of eight items in an order of chance, for each user another."""
+    rng = np.random.default_rng(seed)
+    rows = [(user, item, rank) for user in USERS for rank, item in enumerate(rng.permutation(ITEM_IDS)[:8], 1)]
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "rank": pl.Int32}, orient="row")
+
+
+def lists() -> dict[str, pl.DataFrame]:
+    """Of each system: it puts what everybody wants a place lower than the next one."""
+    return {name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}
 
 
 def ablation() -> dict[str, object]:
     """An ablation in the layout of the pipeline, judged on the same users: each variant puts what they want a place lower than the next."""
     names = ("no_text", "frozen", "tuned", "tuned_collaborative", "distilled")
-    lists = {name: _lists(8 - place) for place, name in enumerate(names)}
+    made = {name: _lists(8 - place) for place, name in enumerate(names)}
     pairs = [(names[1], names[0]), *((names[2], b) for b in names[:2]), (names[3], names[2]), (names[3], names[0]), (names[4], names[3])]
     costs = {"text_minutes": 0.5, "ranker_minutes": 1.25, "scoring_seconds": 3.0, "trees": 5}
     return {
@@ -156,7 +189,7 @@ def ablation() -> dict[str, object]:
         "left_out": {},
         "n_users": 12,
         "variants": [{"variant": name, **costs} for name in names],
-        "tasks": {task: evaluate.judge_pairs(lists, question(task), pairs, 20, 7).as_dict() for task in ("new", "all")},
+        "tasks": {task: evaluate.judge_pairs(made, question(task), pairs, 20, 7).as_dict() for task in ("new", "all")},
     }
 
 

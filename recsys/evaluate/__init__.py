@@ -3,6 +3,8 @@
 from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
 from recsys.evaluate.intervals import Figure, Paired, compare
 from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
+from recsys.evaluate.matched import EFFECTS, PERMUTATIONS, Matched, Reach, match_metrics, match_slices, reach
+from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_overlap
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
@@ -13,20 +15,25 @@ from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
     "DECISIONS",
+    "EFFECTS",
     "KEPT_SCALES",
     "KEPT_TABLES",
     "METRICS",
+    "PERMUTATIONS",
+    "PERSISTENCE",
     "Across",
     "Against",
     "Decision",
     "Differences",
     "Figure",
     "K",
+    "Matched",
     "Over",
     "Paired",
     "PairedSlice",
     "Price",
     "Question",
+    "Reach",
     "Slice",
     "Spread",
     "Verdict",
@@ -38,11 +45,16 @@ __all__ = [
     "holm",
     "judge",
     "judge_pairs",
+    "match_metrics",
+    "match_slices",
+    "overlap_by_user",
     "permutation_p",
     "price_lists",
     "question_of",
     "question_scales",
     "question_tables",
+    "rank_biased_overlap",
+    "reach",
     "spread",
     "users_needed",
     "without_nan",

@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys import metrics
 from recsys.evaluate.intervals import Figure, Paired, PerUser, mean_figure, paired_figures
-from recsys.evaluate.question import Question
+from recsys.evaluate.question import Lists, Question
 from recsys.evaluate.slices import by_item, by_user
 from recsys.evaluate.verdict import without_nan
 
@@ -55,18 +55,22 @@ def judge_pairs(lists: Mapping[str, pl.DataFrame], question: Question, pairs: Se
     dense = {system: question.lists(frame, system) for system, frame in lists.items()}
     hits = {system: places.label >= question.relevant_from for system, places in dense.items()}
     per_user = {system: {METRIC: metrics.ndcg(hit, question.n_relevant)} for system, hit in hits.items()}
-    sliced = [*by_item(dense, question, ITEM_SLICES), *by_user(per_user, question, USER_SLICES, (METRIC,))]
-    categories = [part for part in by_item(dense, question, (CATEGORY,)) if _n(part[2]) >= CATEGORY_USERS]
-    sliced += sorted(categories, key=lambda part: (-_n(part[2]), part[1]))[:CATEGORIES]
     return Differences(
         {system: mean_figure(by[METRIC], bootstrap, seed) for system, by in per_user.items()},
         paired_figures(per_user, pairs, METRIC, bootstrap, seed),
         [
             PairedSlice(name, value, _n(of_slice), paired_figures(of_slice, pairs, METRIC, bootstrap, seed))
-            for name, value, of_slice in sliced
+            for name, value, of_slice in parts_of(per_user, dense, question)
             if _n(of_slice)
         ],
     )
+
+
+def parts_of(per_user: PerUser, dense: Mapping[str, Lists], question: Question) -> list[tuple[str, str, PerUser]]:
+    """Name, value and ndcg@10 by system of every slice: of items, of users, and the CATEGORIES with the most users."""
+    sliced = [*by_item(dense, question, ITEM_SLICES), *by_user(per_user, question, USER_SLICES, (METRIC,))]
+    categories = [part for part in by_item(dense, question, (CATEGORY,)) if _n(part[2]) >= CATEGORY_USERS]
+    return sliced + sorted(categories, key=lambda part: (-_n(part[2]), part[1]))[:CATEGORIES]
 
 
 def _n(per_user: PerUser) -> int:

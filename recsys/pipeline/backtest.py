@@ -21,13 +21,14 @@ from recsys import evaluate, text
 from recsys.artefacts import Run, draft, new_run_id
 from recsys.atomic import sha256
 from recsys.config import TASKS
+from recsys.config_file import flat
 from recsys.errors import TooShortError
 from recsys.lock import alone
 from recsys.pipeline.job import Clock, Job, begin_peak_memory, peak_memory_mb
 from recsys.pipeline.models import settle
 from recsys.pipeline.record import chosen_of, windows_of
 from recsys.pipeline.retention import retain
-from recsys.pipeline.training import evaluated, flat
+from recsys.pipeline.training import evaluated
 from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 from recsys.tracking import track

@@ -31,15 +31,15 @@ def retain(job: Job) -> None:
     home = job.home
     try:
         n_old = _remove_runs(job) + _remove_all(_old_backtests(job))
-        unused = [*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home), *_unused_cutoffs(home), *_orphaned_decisions(home)]
-        n_others = _remove_all(unused)
+        of_runs = [*_unused_tables(home), *_unused_vectors(home), *_old_checkpoints(home), *_orphaned_decisions(home)]
+        n_others = _remove_all([*of_runs, *_unused_cutoffs(home)])
     except Exception as error:
         log.warning("what is old was not removed: %s", error)
         log.debug("retention failed", exc_info=True)
         return
     if n_old or n_others:
         job.display.say(
-            f"removed: {n_old} old run(s) and backtest(s); {n_others} tables, vectors, checkpoints, cutoffs, decisions none of those kept needs"
+            f"removed: {n_old} old run(s) and backtest(s); {n_others} tables, vectors, checkpoints, cutoffs, decisions that nobody needs"
         )
 
 

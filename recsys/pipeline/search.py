@@ -25,7 +25,7 @@ from recsys.pipeline.models import settle
 from recsys.pipeline.rows import columns, fold_rows, valid_rows
 from recsys.pipeline.sides import fit_sides
 from recsys.pipeline.texts import read_texts, try_texts
-from recsys.pipeline.training import BASE, flat
+from recsys.pipeline.training import BASE
 from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 from recsys.study import COMPLETE, PrunedError, Report, Settings, Study, Trial
@@ -87,7 +87,7 @@ def _searched(job: Job) -> Found:
     world = before_test(world, ledger)
     name = f"search-{new_run_id(job.now, job.config.digest())}"
     with track(job.config.tracking, job.home.folder, job.config.project.name, name) as tracker:
-        tracker.params(flat(job.config.model_dump(mode="json")))
+        tracker.params(config_file.flat(job.config.model_dump(mode="json")))
         found = _keep(job, _parts(job, world, ledger, tracker), tracker)
     settle(job, is_alone=True)
     return found

@@ -13,6 +13,7 @@ import polars as pl
 
 from recsys import evaluate, features, ranker, timeline
 from recsys.artefacts import Run, draft, new_run_id
+from recsys.config_file import flat
 from recsys.errors import TooShortError
 from recsys.lock import alone
 from recsys.pipeline import answering, prices, recipe, verdict
@@ -314,15 +315,3 @@ def _track(job: Job, run: Run, production: Models, tracker: Tracker) -> None:
 def _served(job: Job, run: Run, encoder_digest: str) -> Served:
     write = partial(answering.pack, job, run, encoder_digest)
     return Served(write, Path(__file__).with_name("served.py"), EXAMPLE, job.config.rank.k)
-
-
-def flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested dicts as one, keys joined with dots; what is no plain value as text."""
-    out: dict[str, str | int | float | bool] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            out |= flat(value, f"{name}.")
-        else:
-            out[name] = value if isinstance(value, str | int | float | bool) else str(value)
-    return out

@@ -2,7 +2,10 @@
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.backtest import backtest_notes, backtest_object, backtest_text, backtests
+from recsys.report.changed import changed
 from recsys.report.classification import classification_text
+from recsys.report.compare import NO_SLICES, compared, judged, reached, sliced
+from recsys.report.compare_words import NO_LISTS, answer_lines, compared_text, reach_lines
 from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
     backtest_frame,
@@ -35,18 +38,25 @@ from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
 from recsys.report.show import shown_user, user_text
 from recsys.report.trials import search_text
+from recsys.report.unlike import chosen_rows, config_rows, cost_rows, feature_rows, shown, table_rows, window_rows
 from recsys.report.vectors import TextVectors, text_vectors
+from recsys.report.versus import Versus, advice, obstacles, remarks, shared_tasks, versus
 from recsys.report.volumes import checks_frame, counts_frame, volumes_frame
 from recsys.report.words import checks_object, checks_table, chosen_text, object_of, started_text, suggestions_text, verdict_text
 
 __all__ = [
     "NEW_DAYS",
+    "NO_LISTS",
+    "NO_SLICES",
     "SEEN_IN",
     "Choices",
     "TextVectors",
+    "Versus",
     "ablation_text",
     "active_users",
+    "advice",
     "answer",
+    "answer_lines",
     "backtest_frame",
     "backtest_notes",
     "backtest_object",
@@ -54,15 +64,22 @@ __all__ = [
     "backtest_text",
     "backtests",
     "chance",
+    "changed",
     "checks_frame",
     "checks_object",
     "checks_table",
+    "chosen_rows",
     "chosen_text",
     "classification_text",
+    "compared",
+    "compared_text",
+    "config_rows",
+    "cost_rows",
     "counts_frame",
     "curves_frames",
     "cutoffs_frame",
     "differences_frame",
+    "feature_rows",
     "forgotten_text",
     "gate_exit_code",
     "gate_text",
@@ -72,6 +89,7 @@ __all__ = [
     "importance_frame",
     "item_of",
     "items_of",
+    "judged",
     "listed",
     "listed_for",
     "models_object",
@@ -87,8 +105,12 @@ __all__ = [
     "nights",
     "notes",
     "object_of",
+    "obstacles",
     "paired_frame",
+    "reach_lines",
+    "reached",
     "recall_frame",
+    "remarks",
     "ruled_night",
     "ruled_text",
     "rules_frames",
@@ -98,13 +120,17 @@ __all__ = [
     "search_items",
     "search_text",
     "seconds_frame",
+    "shared_tasks",
+    "shown",
     "shown_user",
+    "sliced",
     "sliced_frame",
     "slices_frame",
     "source_of",
     "started_text",
     "suggestions_text",
     "systems_frame",
+    "table_rows",
     "tasks_of",
     "text_vectors",
     "tonight_of",
@@ -112,6 +138,8 @@ __all__ = [
     "user_text",
     "variants_frame",
     "verdict_text",
+    "versus",
     "volumes_frame",
+    "window_rows",
     "windows_frame",
 ]

@@ -74,11 +74,16 @@ def _row(run: Run, current: str | None, versions: dict[str, int]) -> Row:
         "made": _made(run.run_id),
         "as_of": report["as_of"],
         "tasks": {task: {MAIN: by["value"], "low": by["low"], "high": by["high"]} for task, by in judged.items()},
-        "megabytes": round(sum(run.manifest["sizes"].values()) / 1e6, 1),
+        "megabytes": megabytes(run),
         "is_current": run.run_id == current,
         "version": version,
         "is_champion": run.run_id == current and version is not None,
     }
+
+
+def megabytes(run: Run) -> float:
+    """MB of the run's folder, with one digit."""
+    return round(int(sum(run.manifest["sizes"].values())) / 1e6, 1)
 
 
 def _made(run_id: str) -> str | None:
