@@ -1,11 +1,11 @@
-"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; did the text pay; and the runs before it."""
+"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; its chances; the text's part; earlier runs."""
 
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from dashboards import ablation, charts
+from dashboards import ablation, chances, charts
 from dashboards.pieces import csv, facts, literal, table
 from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
 from recsys import report
@@ -44,6 +44,8 @@ def page() -> None:
         "Windows and cost": _windows,
         "Runs over time": partial(_runs, here, complete),
     }
+    if report.has_calibration(run):
+        drawn["Chances"] = chances.draw
     if report.has_ablation(run):
         drawn["Did the text pay?"] = ablation.draw
     for tab, draw in zip(st.tabs(list(drawn), key="part", bind="query-params"), drawn.values(), strict=True):

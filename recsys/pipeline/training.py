@@ -16,6 +16,8 @@ from recsys.artefacts import Run, draft, new_run_id
 from recsys.errors import TooShortError
 from recsys.lock import alone
 from recsys.pipeline import answering, prices, verdict
+from recsys.pipeline.calibrating import Calibrated, calibrate
+from recsys.pipeline.chances import RECORD
 from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import settle
@@ -93,10 +95,10 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
         texts = _texts(job, world)
         models = _fit(job, world, texts, ledger, None)
-        judged, more = _judge(job, world, texts, models, examine)
+        judged, calibrated, more = _judge(job, world, texts, models, examine)
         with job.clock.all_to("refit"):
             production = _fit(job, world, texts, timeline.refit_ledger(world.start, world.end, job.config), models)
-        run = _keep(job, world, run_id, texts, models, judged, more, production, tracker)
+        run = _keep(job, world, run_id, texts, models, judged, calibrated, more, production, tracker)
     job.home.point(run_id)
     settle(job, is_alone=True)
     retain(job)
@@ -181,7 +183,7 @@ def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, n
     return ranker.fit(columns(rows, name), held_out, *given, n_trees=n_trees, base=bases.get(BASE) if name != BASE else None)
 
 
-def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, dict[str, Any]]:
+def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, Calibrated, dict[str, Any]]:
     window = models.ledger.test
     assert window is not None
     known = snapshot(
@@ -196,8 +198,10 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
-    return judged, priced | examine(job, world, texts, models, known)
+    of_folds, whole = models.rankers.of_folds["ranker"], models.rankers.whole["ranker"]
+    calibrated = calibrate(job, world, models.sides, models.ledger, of_folds, whole, known)
+    priced = prices.price(job, world, known, window, whole, calibrated.judged)
+    return judged, calibrated, {"calibration": calibrated.found} | priced | examine(job, world, texts, models, known)
 
 
 def _keep(
@@ -207,6 +211,7 @@ def _keep(
     texts: Texts,
     models: Models,
     judged: verdict.Judged,
+    calibrated: Calibrated,
     more: dict[str, Any],
     production: Models,
     tracker: Tracker,
@@ -227,6 +232,7 @@ def _keep(
         folder.record("report", report | {"peak_memory_mb": round(peak_memory_mb(), 1)})
         folder.record("chosen", report["chosen"])
         folder.record("ranker", {"n_base": production.rankers.whole["ranker"].n_base})
+        folder.record(RECORD, calibrated.tonight.as_dict())
         folder.record("categories", {"categories": world.catalogue.categories})
         folder.record("features", {"importance": production.rankers.whole["ranker"].importance(), "meanings": features.meanings()})
         folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.whole.items()}})

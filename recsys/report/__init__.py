@@ -1,6 +1,15 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
+from recsys.report.calibration import (
+    absent,
+    calibration_text,
+    chance_words,
+    chances_sliced_frame,
+    has_calibration,
+    reliability_frame,
+    said_frame,
+)
 from recsys.report.classification import classification_text
 from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
@@ -40,9 +49,13 @@ __all__ = [
     "Choices",
     "TextVectors",
     "ablation_text",
+    "absent",
     "active_users",
     "answer",
+    "calibration_text",
     "chance",
+    "chance_words",
+    "chances_sliced_frame",
     "checks_frame",
     "checks_object",
     "checks_table",
@@ -53,6 +66,7 @@ __all__ = [
     "differences_frame",
     "forgotten_text",
     "has_ablation",
+    "has_calibration",
     "headline",
     "history_of",
     "importance_frame",
@@ -75,11 +89,13 @@ __all__ = [
     "object_of",
     "paired_frame",
     "recall_frame",
+    "reliability_frame",
     "ruled_night",
     "ruled_text",
     "rules_frames",
     "rules_text",
     "runs_frame",
+    "said_frame",
     "search_items",
     "search_text",
     "seconds_frame",
