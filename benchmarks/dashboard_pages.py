@@ -117,6 +117,8 @@ def lists(rng: np.random.Generator, users: np.ndarray, items: np.ndarray, k: int
             "as_of": [toy_run.AS_OF] * (len(some) * k),
             "run_id": toy_run.RUN_ID,
             "reason": "goes with recent choices",
+            "click_probability": np.tile(0.1 / np.arange(1, k + 1), len(some)),
+            "purchase_probability": None,
         }
         yield pl.DataFrame(columns, schema_overrides={column.name: column.dtype for column in RECOMMENDATIONS.columns}, strict=False)
 

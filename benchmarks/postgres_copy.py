@@ -54,7 +54,7 @@ def main() -> None:
 def lists(users: range, k: int) -> pl.DataFrame:
     """A RECOMMENDATIONS table of `k` rows a user."""
     rows = [
-        (f"user{user:06d}", f"item{rank:05d}", rank + 1, 1.0 / (rank + 1), AS_OF, "bench", "popular now")
+        (f"user{user:06d}", f"item{rank:05d}", rank + 1, 1.0 / (rank + 1), AS_OF, "bench", "popular now", 0.1, 0.01)
         for user in users
         for rank in range(k)
     ]
@@ -74,7 +74,7 @@ def plain(address: str, parts: list[pl.DataFrame], is_copied: bool) -> float:
                     copy.write(_csv(part))
             else:
                 for row in part.iter_rows():
-                    cursor.execute("INSERT INTO plain VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
+                    cursor.execute("INSERT INTO plain VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", row)
         cursor.execute("ALTER TABLE plain ADD PRIMARY KEY (user_id, rank)")
         connection.commit()
         return time.perf_counter() - begun

@@ -159,6 +159,23 @@ def volumes(frame: pd.DataFrame) -> alt.Chart:
     return bars.encode(x=x, y=alt.Y("n:Q", title=None, axis=alt.Axis(format="~s", tickCount=3)), tooltip=tooltip).properties(height=130)
 
 
+def reliability(frame: pd.DataFrame) -> alt.LayerChart:
+    """The share that happened by the mean chance of each bin, a line a kind, against the line where the two are equal."""
+    top = float(frame[["predicted", "happened"]].max().max())
+    scale = alt.Scale(domain=["click", "purchase"], range=[RANKER, OTHER])
+    tooltip = [
+        "kind",
+        *(alt.Tooltip(f"{name}:Q", format=".3%") for name in ("predicted", "happened")),
+        alt.Tooltip("n:Q", title="candidates"),
+    ]
+    x = alt.X("predicted:Q", title="said: mean chance of a tenth of the candidates", axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("happened:Q", title="happened: share of it", axis=alt.Axis(format="%", tickCount=5))
+    lines = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=70, filled=True), strokeWidth=2.5)
+    lines = lines.encode(x=x, y=y, color=alt.Color("kind:N", title=None, scale=scale, legend=TWO), tooltip=tooltip)
+    equal = alt.Chart(pd.DataFrame({"predicted": [0.0, top], "happened": [0.0, top]})).mark_line(strokeDash=[4, 4], color=NEUTRAL)
+    return (equal.encode(x=x, y=y) + lines).properties(height=360)
+
+
 def runs(frame: pd.DataFrame) -> alt.LayerChart:
     """ndcg@10 of each run's ranker with its interval, beside it the one without text and the best other system; the latest window last."""
     names = {"ndcg": "ranker", "without_text": "ranker_no_text", "best_other": "best other"}

@@ -1,11 +1,11 @@
-"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; did the text pay; other runs; backtests."""
+"""Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; its chances; its text; runs and backtests."""
 
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from dashboards import ablation, backtest, charts
+from dashboards import ablation, backtest, chances, charts
 from dashboards.pieces import csv, facts, literal, table
 from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
 from recsys import report
@@ -45,6 +45,8 @@ def page() -> None:
         "Runs over time": partial(_runs, here, complete),
         "Backtest": partial(backtest.draw, here),
     }
+    if report.has_calibration(run):
+        drawn["Chances"] = chances.draw
     if report.has_ablation(run):
         drawn["Did the text pay?"] = ablation.draw
     for tab, draw in zip(st.tabs(list(drawn), key="part", bind="query-params"), drawn.values(), strict=True):

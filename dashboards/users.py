@@ -152,16 +152,23 @@ def _place(item: dict[str, Any], marks: Marks) -> Row:
     source = report.source_of(reason)
     chips = (*marks, *((("source", source),) if source else ()))
     kind = "gone" if any(mark == "gone" for mark, _ in marks) else ""
-    return Row(rank(item["rank"]), *_item(item), chips=chips, **_below(item, reason), under=f"{item['score']:.4f}", kind=kind)
+    return Row(
+        rank(item["rank"]),
+        *_item(item),
+        chips=chips,
+        **_below(item, reason, report.chance_words(item)),
+        under=f"{item['score']:.4f}",
+        kind=kind,
+    )
 
 
 def _item(row: dict[str, Any]) -> tuple[str, str]:
     return row["title"], row["item_id"]
 
 
-def _below(row: dict[str, Any], reason: str = "") -> dict[str, str]:
+def _below(row: dict[str, Any], reason: str = "", likely: str = "") -> dict[str, str]:
     price = "" if row["price"] is None else f"{row['price']:,.2f}"
-    return {"below": " · ".join(filter(None, (reason, row["category"]))), "main": price}
+    return {"below": " · ".join(filter(None, (reason, row["category"], likely))), "main": price}
 
 
 def _other_night(here: Project, night: Run | None) -> Run | None:

@@ -336,7 +336,9 @@ def dashboard(config_path: Path | None, port: int) -> None:
 def _words(run: Run) -> str:
     from recsys import report
 
-    return "\n\n".join(filter(None, (report.verdict_text(run), report.rules_text(run), report.ablation_text(run))))
+    return "\n\n".join(
+        filter(None, (report.verdict_text(run), report.calibration_text(run), report.rules_text(run), report.ablation_text(run)))
+    )
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from recsys.config_tables import Events, Items, Section, Sql, Users
 from recsys.errors import nearest
+from recsys.schema import CHANCES
 from recsys.sql import condition
 
 RestDays = Annotated[int, Field(ge=0, le=3650)]
@@ -43,6 +44,8 @@ class Rules(Section):
         le=100,
         description="least score of a listed item, in standard deviations above the mean of the user's candidates; left out: none",
     )
+    min_click_probability: float = Field(0.0, ge=0, le=1, description="least click_probability of a listed item; 0: no such rule")
+    min_purchase_probability: float = Field(0.0, ge=0, le=1, description="least purchase_probability of a listed item; 0: no such rule")
     caps: dict[str, Most] = Field(
         {}, description="column of items = most items of one value in a list; items without a value are not capped"
     )
@@ -70,6 +73,11 @@ class Rules(Section):
     def names(self) -> tuple[str, ...]:
         """The rules that are set, by place."""
         return tuple(self.each)
+
+    @property
+    def least_chances(self) -> dict[str, tuple[str, float]]:
+        """rule -> a column of chances and its least value: of the rules that are set."""
+        return {f"min_{column}": (column, getattr(self, f"min_{column}")) for column in CHANCES if getattr(self, f"min_{column}")}
 
     @property
     def conditions(self) -> dict[str, str]:

@@ -23,6 +23,9 @@ OWN_TEXTS = ("title", "description", "attributes")
 
 REASON_MAX_CHARACTERS = 200
 
+CHANCES = ("click_probability", "purchase_probability")
+"""Columns of RECOMMENDATIONS that hold a calibrated chance."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -142,6 +145,16 @@ RECOMMENDATIONS = Table(
         Column("as_of", TIME, "the moment whose knowledge was used"),
         Column("run_id", pl.String, "the run that ranked"),
         Column("reason", pl.String, "why, in a few words"),
+        *(
+            Column(
+                name,
+                pl.Float32,
+                f"chance that the user {does} the item within so many days (docs/calibration.md) of being among the candidates of that "
+                "night, as if nothing were shown differently; comparable across users; null where it is unknown",
+                nullable=True,
+            )
+            for name, does in zip(CHANCES, ("clicks", "buys"), strict=True)
+        ),
     ),
 )
 

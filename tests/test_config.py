@@ -188,11 +188,19 @@ def test_items_from_events_take_no_extra_columns() -> None:
 def test_the_rules_that_are_set_are_told_in_order_and_the_others_not() -> None:
     assert Rules().names == ()
     assert Rules(bought_days_by_category={"tea": 0}).names == ()
-    given = {"mmr_lambda": 0.5, "caps": {"b": 2, "a": 1}, "min_score": 0.0, "bought_days_by_category": {"tea": 3}, "seen_days": 1}
+    given = {
+        "mmr_lambda": 0.5,
+        "caps": {"b": 2, "a": 1},
+        "min_score": 0.0,
+        "min_click_probability": 0.1,
+        "bought_days_by_category": {"tea": 3},
+        "seen_days": 1,
+    }
     assert Rules.model_validate(given).each == {
         "seen_days": 1,
         "bought_days": [0, {"tea": 3}],
         "min_score": 0.0,
+        "min_click_probability": 0.1,
         "caps.b": 2,
         "caps.a": 1,
         "mmr_lambda": 0.5,

@@ -19,6 +19,7 @@ from toy_run import (
     SYSTEMS,
     USERS,
     ablation,
+    calibration,
     empty_project,
     with_backtest,
     with_night,
@@ -98,6 +99,23 @@ def test_an_ablation_is_a_tab_of_its_own_with_answer_costs_and_every_pair(home: 
     assert control.value == "tuned_collaborative - no_text"
     calm(control.set_value("tuned - frozen").run())
     calm(app.segmented_control[0].set_value("new").run())
+
+
+def test_chances_are_a_tab_of_their_own_with_what_was_said_and_what_happened(home: Home) -> None:
+    with_run(home, {"calibration": calibration()})
+    app = open_page("metrics", part="Chances")
+    assert "within 14 days" in words(app)
+    assert "none of 600 candidates had a click" in words(app)
+    said, slices = frames(app)
+    assert said["said_by"].to_list() == ["ranker", "ranker, places 1 to 10", "base rate"]
+    assert (said["gap"][:2] > 0).all()
+    assert set(slices["value"]) == {"places 1 to 10", "below"}
+    assert len(downloads(app)) == 2
+
+
+def test_a_run_of_before_there_were_chances_has_no_such_tab(home: Home) -> None:
+    with_run(home)
+    assert "Chances" not in [tab.label for tab in open_page("metrics").tabs]
 
 
 def test_a_run_without_an_ablation_has_no_such_tab(home: Home) -> None:

@@ -22,9 +22,9 @@ ITEMS = pl.DataFrame(
 USERS = pl.DataFrame({"user_id": ["a", "b"], "age": [12, 40], "title": ["Ms", "Mr"]})
 
 
-def part(rows: list[tuple[str, str]], score: float = 1.0, reason: str = "popular now") -> pl.DataFrame:
+def part(rows: list[tuple[str, str]], score: float = 1.0, reason: str = "popular now", chance: float | None = None) -> pl.DataFrame:
     """Lists of (user_id, item_id)."""
-    full = [(user, item, rank, score, AS_OF, "run", reason) for rank, (user, item) in enumerate(rows, 1)]
+    full = [(user, item, rank, score, AS_OF, "run", reason, None, chance) for rank, (user, item) in enumerate(rows, 1)]
     return pl.DataFrame(full, schema={column.name: column.dtype for column in RECOMMENDATIONS.columns}, orient="row")
 
 
@@ -85,6 +85,14 @@ def test_what_happened_too_lately_breaks_a_rest(rest: Rest, expected: list[str])
 def test_the_latest_purchase_counts_and_what_comes_after_the_moment_does_not() -> None:
     events = [("a", "i1", "purchase", 50.0), ("a", "i1", "purchase", 5.0), ("b", "i1", "purchase", -1.0)]
     assert broken(hard(events, rests={"rest": Rest(("purchase",), 10)}), ALL) == {"rest": [("a", "i1")]}
+
+
+def test_a_lower_chance_than_the_least_and_an_unknown_one_break_it_unless_the_shop_placed_it() -> None:
+    rules = hard(least={"rules.min_purchase_probability": ("purchase_probability", 0.1)}, pinned="placed")
+    assert broken(rules, part([("a", "i1")], chance=0.1)) == {}
+    for chance in (0.09, None):
+        assert broken(rules, part([("a", "i1")], chance=chance)) == {"rules.min_purchase_probability": [("a", "i1")]}
+    assert broken(rules, part([("a", "i1")], reason="placed")) == {}
 
 
 def test_a_lower_score_than_the_floor_breaks_it_unless_the_shop_placed_it() -> None:

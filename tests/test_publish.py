@@ -24,7 +24,11 @@ AS_OF = datetime(2026, 11, 24, tzinfo=UTC)
 
 def lists(users: list[str], n_items: int = 3) -> pl.DataFrame:
     """Each user's list of `n_items` items, a RECOMMENDATIONS table."""
-    rows = [(user, f"i{rank}", rank, 1.0 / rank, AS_OF, RUN_ID, "popular") for user in users for rank in range(1, n_items + 1)]
+    rows = [
+        (user, f"i{rank}", rank, 1.0 / rank, AS_OF, RUN_ID, "popular", None if rank == 2 else 0.5**rank, None)
+        for user in users
+        for rank in range(1, n_items + 1)
+    ]
     schema = {column.name: column.dtype for column in RECOMMENDATIONS.columns}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -191,6 +195,13 @@ def test_a_night_that_leaves_too_many_without_a_list_is_refused(home: Home) -> N
     with pytest.raises(PublishError, match=r"2 of 3 users have a list, publish.fewest_share asks for 99%"):
         publish(iter([lists(["a", "b"])]), manifest(), home.nights, promise(fewest_share=0.99))
     assert list(home.nights.iterdir()) == []
+
+
+def test_who_is_meant_to_have_no_list_counts_for_no_share(home: Home) -> None:
+    meant = promise(n_asked=100, fewest_share=0.99, n_meant_none=lambda: 97)
+    assert publish(iter([lists(["a", "b", "c"])]), manifest(), home.nights, meant).is_dir()
+    with pytest.raises(PublishError, match="3 of 4 users have a list"):
+        publish(iter([lists(["a", "b", "c"])]), manifest(), home.nights, promise(n_asked=100, fewest_share=0.99, n_meant_none=lambda: 96))
 
 
 def test_of_old_nights_the_latest_are_kept_and_the_served_one_always(home: Home) -> None:

@@ -78,6 +78,8 @@ rules = st.fixed_dictionaries(
         "bought_days_by_category": st.sampled_from([{}, {"tea": 0}, {"tea": 10, "lamp": 100}]),
         "eligible": st.lists(condition, max_size=2, unique=True),
         "min_score": st.sampled_from([-0.71, 0.31]),
+        "min_click_probability": st.sampled_from([0.2, 0.3]),
+        "min_purchase_probability": st.sampled_from([0.1, 0.5]),
         "caps": st.dictionaries(st.sampled_from(["brand", "category"]), st.integers(1, 2)),
         "boosts": st.dictionaries(condition, st.sampled_from([0.37, -0.83, 3.0])),
         "pins": st.lists(st.tuples(pin, st.sampled_from(["", "grown_up"])), max_size=3),
@@ -94,6 +96,13 @@ cases = st.builds(
     rules=rules,
     k=st.integers(1, 5),
 )
+
+
+CHANCES = {
+    "click_probability": {-1.0: math.nan, 0.0: 0.2, 0.5: 0.3, 2.5: 0.9},
+    "purchase_probability": {-1.0: 0.05, 0.0: 0.1, 0.5: math.nan, 2.5: 0.5},
+}
+"""Of each score."""
 
 
 def rules_of(case: Case) -> Rules:
@@ -127,7 +136,8 @@ def ruled(case: Case) -> Ruled:
     )
     rows = [(user, item, score) for user, of_user in enumerate(offered(case)) for item, score in sorted(of_user.items())]
     user, item, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.empty(0),) * 3
-    return Ruled(book, Asked(history, users, user.astype(np.int32), item.astype(np.int32), score.astype(np.float64), case.is_new))
+    known = {name: np.array([of_score[one] for one in score], np.float32) for name, of_score in CHANCES.items()}
+    return Ruled(book, Asked(history, users, user.astype(np.int32), item.astype(np.int32), score.astype(np.float64), case.is_new, known))
 
 
 def offered(case: Case) -> list[dict[int, float]]:
@@ -181,7 +191,9 @@ def by_hand(case: Case, user: int, names: set[str]) -> list[int]:
             pinned[one.rank] = min(choice, key=lambda item: (-worth.get(item, 0), item))
 
     floor = mean + rules.min_score * spread if rules.min_score is not None and "min_score" in names else -math.inf
-    candidates = {item: value for item, value in worth.items() if scores[item] >= floor}
+    least = {name: getattr(rules, f"min_{name}") for name in CHANCES if f"min_{name}" in names}
+    likely = {item for item in worth if all(CHANCES[name][scores[item]] >= one for name, one in least.items())}
+    candidates = {item: value for item, value in worth.items() if scores[item] >= floor and item in likely}
     low, high = min(candidates.values(), default=0), max(candidates.values(), default=0)
     listed: list[int] = []
 
@@ -247,6 +259,8 @@ def test_the_counts_are_those_of_lists_compared_by_hand(case: Case) -> None:
         assert change.short == sum(len(b) < len(a) for a, b in pairs), name
     lists = [by_hand(case, user, set(names)) for user in range(N_USERS)]
     assert (tally.n_users, tally.none) == (N_USERS, sum(not own for own in lists))
+    unlimited = [by_hand(case, user, {name for name in names if not name.endswith("probability")}) for user in range(N_USERS)]
+    assert tally.unlikely == sum(bool(a) and not b for a, b in zip(unlimited, lists, strict=True))
 
 
 @given(case=cases)

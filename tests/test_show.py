@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from toy_run import ITEM_IDS, USERS, empty_project, with_night, with_run
@@ -33,6 +34,32 @@ def test_the_list_and_the_history_are_those_of_the_night(home: Home, tmp_path: P
     assert "popular now" in told
     assert "None" not in told
     assert "nan" not in told.lower().split()
+
+
+def test_chances_are_shown_in_per_cent_and_a_dash_where_unknown(home: Home) -> None:
+    with_night(home)
+    shown = report.shown_user(home, None, USERS[0])
+    assert [row["purchase_probability"] for row in shown["list"]] == pytest.approx([0.25 / rank for rank in range(1, 6)])
+    assert {row["click_probability"] for row in shown["list"]} == {None}
+    rows = report.user_text(shown).split("The list\n")[1].split("\n")
+    assert rows[0].split()[-3:] == ["clicks", "buys", "reason"]
+    assert "  -       25.00 %  popular now" in rows[2]
+    assert report.chance_words(shown["list"][0]) == "purchase 25.00 %"
+
+
+def test_a_night_of_before_there_were_chances_is_still_shown(home: Home) -> None:
+    night = with_night(home)
+    part = night.path / "recommendations" / "part-00000.parquet"
+    earlier = night.path / "earlier.parquet"
+    pl.read_parquet(part).drop("click_probability", "purchase_probability").write_parquet(earlier)
+    earlier.replace(part)
+    manifest = json.loads((night.path / "manifest.json").read_text())
+    manifest["sizes"]["recommendations/part-00000.parquet"] = part.stat().st_size
+    (night.path / "manifest.json").write_text(json.dumps(manifest))
+    shown = report.shown_user(home, None, USERS[0])
+    assert {row["purchase_probability"] for row in shown["list"]} == {None}
+    assert report.chance_words(shown["list"][0]) == ""
+    assert report.listed(home.night()).height == 5
 
 
 def test_somebody_without_a_list_is_said_to_have_none(home: Home) -> None:

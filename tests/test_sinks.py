@@ -33,6 +33,9 @@ POSTGRES_ALONE = pytest.mark.parametrize("server", ["postgres"], indirect=True)
 Lists = dict[str, list[tuple[str, int, float, str]]]
 
 
+FIELDS = ("item_id", "rank", "score", "reason", "click_probability", "purchase_probability")
+
+
 @dataclass(frozen=True)
 class Place:
     """A sink, and how a reader asks it: the night that is served with its lists, and what else lies there."""
@@ -49,7 +52,7 @@ class Place:
             if connection.execute("SELECT to_regclass('recsys.recommendations')").fetchone() == (None,):
                 return None
             night = connection.execute("SELECT night_id FROM recsys.nights WHERE is_served").fetchone()
-            rows = connection.execute("SELECT user_id, item_id, rank, score, reason FROM recsys.recommendations ORDER BY rank").fetchall()
+            rows = connection.execute(f"SELECT user_id, {', '.join(FIELDS)} FROM recsys.recommendations ORDER BY rank").fetchall()
         found: Lists = {}
         for user, *rest in rows:
             found.setdefault(user, []).append(tuple(rest))
@@ -62,8 +65,7 @@ class Place:
             return None
         prefix = f"recsys:{night}:"
         keys = [key for key in server.scan_iter(count=1000) if key.startswith(prefix)]
-        fields = ("item_id", "rank", "score", "reason")
-        found = {key[len(prefix) :]: [tuple(one[field] for field in fields) for one in json.loads(server.get(key))] for key in keys}
+        found = {key[len(prefix) :]: [tuple(one[field] for field in FIELDS) for one in json.loads(server.get(key))] for key in keys}
         return str(night), found  # type: ignore[return-value]
 
     def nights(self) -> set[str]:
@@ -127,7 +129,7 @@ def out(folder: Path, users: list[str], *sinks: Sink, day: int = 0, keep: int = 
 def as_lists(path: Path) -> Lists:
     rows = pl.read_parquet(path / "recommendations").sort("user_id", "rank")
     found: Lists = {}
-    for user, *rest in rows.select("user_id", "item_id", "rank", "score", "reason").iter_rows():
+    for user, *rest in rows.select("user_id", *FIELDS).iter_rows():
         found.setdefault(user, []).append(tuple(rest))
     return found
 
@@ -259,6 +261,29 @@ def test_an_id_that_postgres_cannot_hold_is_refused_whole(place: Place, tmp_path
         out(tmp_path, ["a", "nul \0", "c"], place.sink, day=1)
     assert place.served() == (first.name, as_lists(first))
     assert place.nights() == {first.name}
+
+
+def test_chances_are_served_to_the_last_bit_and_null_where_unknown(place: Place, tmp_path: Path) -> None:
+    chances = pl.Series([0.1, 1e-30, None, 1.0, 1 / 3], dtype=pl.Float32)
+    frame = lists(["a"], 5).with_columns(click_probability=chances, purchase_probability=chances.reverse())
+    path = publish(iter([frame]), manifest(), tmp_path, promise(n_asked=1), [place.sink])  # every sink compares what it reads back
+    night, found = place.served() or ("", {})
+    assert night == path.name
+    served = pl.Series([row[4] for row in found["a"]], dtype=pl.Float32)
+    assert served.equals(chances, null_equal=True)
+
+
+@POSTGRES_ALONE
+def test_a_night_of_before_there_were_chances_gives_way_to_one_that_has_them(place: Place, tmp_path: Path) -> None:
+    columns = "user_id text, item_id text, rank integer, score double precision, as_of timestamptz, run_id text, reason text"
+    first = out(tmp_path / "first", ["a", "b", "c"], place.sink)
+    with psycopg.connect(place.address) as connection:  # as an earlier recsys left it
+        connection.execute("DROP VIEW recsys.recommendations")
+        connection.execute(f'CREATE TABLE recsys."night old" ({columns})')
+        connection.execute('CREATE VIEW recsys.recommendations AS SELECT * FROM recsys."night old"')
+    second = out(tmp_path / "second", ["a", "b", "c"], place.sink, day=1)
+    assert first != second
+    assert place.served() == (second.name, as_lists(second))
 
 
 @POSTGRES_ALONE

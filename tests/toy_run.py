@@ -87,7 +87,7 @@ def _keep_verdict(folder: Draft, ranker: pl.DataFrame | None) -> None:
 def with_night(home: Home, items: list[str] = ITEM_IDS[:5], users: tuple[str, ...] = (), run_id: str = RUN_ID) -> Run:
     """Publish a night with the same `items` for all of USERS but the last, and for `users`."""
     rows = [
-        (user, item, rank, 1.0 / rank, AS_OF, run_id, "popular now")
+        (user, item, rank, 1.0 / rank, AS_OF, run_id, "popular now", None, 0.25 / rank)
         for user in sorted((*USERS[:-1], *users))
         for rank, item in enumerate(items, 1)
     ]
@@ -225,6 +225,23 @@ def backtest() -> dict[str, object]:
         "candidate_recall": {"total": share, "sources": {"popularity": dict.fromkeys(("value", "alone", "only"), share)}},
         "cost": {"minutes": 3.0, "peak_memory_mb": 512.5},
     }
+
+
+def calibration() -> dict[str, object]:
+    """Chances in the layout of the pipeline: of a purchase alone, on the twelve users, twice as high as what happened."""
+    rng = np.random.default_rng(0)
+    chance, user = rng.random(600) ** 2, np.repeat(np.arange(12), 50)
+    happened = rng.random(600) < chance / 2
+    found = evaluate.reliability(happened, chance, user, 20, 7).as_dict()
+    slices = {"place": (["places 1 to 10", "below"], (np.arange(600) % 50 >= 10).astype(np.int64))}
+    parts = [one.as_dict() for one in evaluate.sliced(happened, chance, user, slices, 20, 7)]
+    constant = evaluate.reliability(happened, np.full(600, 0.1), user, 20, 7).as_dict()
+    learned = {"n": 600, "n_positives": 60, "base_rate": 0.1}
+    kinds = {
+        "click": {"absent": "none of 600 candidates had a click"},
+        "purchase": {"learned": learned, "judged": found, "others": {"base rate": constant}, "slices": parts},
+    }
+    return {"days": 14, "n_users": {"learned": 12, "judged": 12}, "tasks": {"all": kinds, "new": kinds}}
 
 
 def question(task: str) -> evaluate.Question:

@@ -8,6 +8,7 @@ from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_ov
 from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
+from recsys.evaluate.reliability import Bin, Reliability, Sliced, brier, ece, log_loss, reliability, sliced
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
@@ -23,6 +24,7 @@ __all__ = [
     "PERSISTENCE",
     "Across",
     "Against",
+    "Bin",
     "Decision",
     "Differences",
     "Figure",
@@ -34,17 +36,22 @@ __all__ = [
     "Price",
     "Question",
     "Reach",
+    "Reliability",
     "Slice",
+    "Sliced",
     "Spread",
     "Verdict",
     "across",
+    "brier",
     "candidate_recall",
     "compare",
     "decision",
+    "ece",
     "effect_seen",
     "holm",
     "judge",
     "judge_pairs",
+    "log_loss",
     "match_metrics",
     "match_slices",
     "overlap_by_user",
@@ -55,6 +62,8 @@ __all__ = [
     "question_tables",
     "rank_biased_overlap",
     "reach",
+    "reliability",
+    "sliced",
     "spread",
     "users_needed",
     "without_nan",

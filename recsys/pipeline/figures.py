@@ -1,8 +1,11 @@
 """The figures of a run: learning curves, importances, metric bars with intervals."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from recsys.pipeline.calibrating import LISTED
 
 TOP = 25
 
@@ -12,8 +15,27 @@ def of_run(report: dict[str, Any], curves: dict[str, Any], features: dict[str, A
     figures = {"text_learning_curve": _text_curve(curves["text"]), "ranker_learning_curve": _ranker_curve(curves)}
     figures["feature_importance"] = _importance(features["importance"])
     for task, content in report["tasks"].items():
+        figures |= {f"reliability_{kind}_{task}": one for kind, one in _reliabilities(report, task)}
         figures[f"ndcg_at_10_{task}"] = _bars(content["systems"], "ndcg@10", f"ndcg@10, task {task}, 95 % intervals")
     return figures
+
+
+def _reliabilities(report: dict[str, Any], task: str) -> Iterator[tuple[str, Figure]]:
+    for kind, entry in report["calibration"]["tasks"][task].items():
+        for part in entry.get("slices", []):
+            if part["slice"] == "place" and part["value"] == LISTED:
+                title = f"Chance of a {kind} within {report['calibration']['days']} days, {LISTED}, task {task}"
+                yield kind, _reliability(part["curve"], title)
+
+
+def _reliability(curve: list[dict[str, Any]], title: str) -> Figure:
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    said, happened = ([one[key] for one in curve] for key in ("predicted", "happened"))
+    axes.plot(said, happened, marker="o")
+    axes.axline((0, 0), slope=1, linestyle="--", color="grey")
+    axes.set(xlabel="mean chance of a tenth of the candidates", ylabel="share of it that happened", title=title)
+    return figure
 
 
 def _text_curve(curve: list[dict[str, Any]]) -> Figure:

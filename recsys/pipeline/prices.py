@@ -11,8 +11,11 @@ import numpy as np
 import polars as pl
 
 from recsys import evaluate, timeline
+from recsys.calibration import Calibration
+from recsys.config import Config
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline import verdict
+from recsys.pipeline.chances import chances, why_absent
 from recsys.pipeline.job import Job
 from recsys.pipeline.ruling import book_of, ruled
 from recsys.pipeline.snapshot import Snapshot, as_lists, chunks
@@ -22,19 +25,22 @@ from recsys.ranker import Ranker
 WITHOUT, TOGETHER = "no rules", "all together"
 
 
-def price(job: Job, world: World, known: Snapshot, window: timeline.Window, ranker: Ranker) -> dict[str, Any]:
-    """`task`, `lists` (no rules, each rule, all together: figures and the difference against no rules), `notes`; {} without a rule."""
+def price(job: Job, world: World, known: Snapshot, window: timeline.Window, ranker: Ranker, calibration: Calibration) -> dict[str, Any]:
+    """`task`, `lists` (no rules, each rule, all together: figures and the difference against no rules), `notes`; {} without a rule.
+
+    calibration: the one that the window judges.
+    """
     config, users = job.config, tables_of.users(world.tables)
     if not config.rules.names:
         return {}
     with job.clock.stage("evaluate"):
         question = verdict.questions(known, world.events, window)[config.project.task]
-        lists = pl.concat(_lists(job, world, known, question.users, ranker))
+        lists = pl.concat(_lists(job, world, known, question.users, ranker, calibration))
         by_name = {str(name): frame.drop("name") for (name,), frame in lists.group_by("name", maintain_order=True)}
         asked = {name: by_name.get(name, lists.head(0).drop("name")) for name in (WITHOUT, *config.rules.names, TOGETHER)}
         item_prices = known.catalogue.items.select("item_id").with_columns(price=known.items.values["item_price"])
         found = evaluate.price_lists(asked, question, WITHOUT, item_prices, config.evaluate.bootstrap, config.project.seed)
-    notes = list(book_of(config, known, users).notes(_places(job)))
+    notes = [*book_of(config, known, users).notes(_places(job)), *_unmet(config, calibration)]
     return {"rules": {"task": config.project.task, "lists": [one.as_dict() for one in found], "notes": notes}}
 
 
@@ -43,12 +49,22 @@ def _places(job: Job) -> int:
     return max(job.config.rank.k, evaluate.K)
 
 
-def _lists(job: Job, world: World, known: Snapshot, user_ids: pl.Series, ranker: Ranker) -> Iterator[pl.DataFrame]:
+def _unmet(config: Config, calibration: Calibration) -> Iterator[str]:
+    absent = why_absent(calibration, config.project.task)
+    for name, (column, _) in config.rules.least_chances.items():
+        if column in absent:
+            yield f"rules.{name}: nothing meets it, as there is no {column} ({absent[column]})"
+
+
+def _lists(
+    job: Job, world: World, known: Snapshot, user_ids: pl.Series, ranker: Ranker, calibration: Calibration
+) -> Iterator[pl.DataFrame]:
     """name, user_id, item_id, rank of each kind of lists, the judged places alone."""
     users, names, done = tables_of.users(world.tables), job.config.rules.names, 0
     book = book_of(job.config, known, users)
     for chunk in chunks(known, world.events, user_ids, job.clock):
-        found = ruled(book, chunk, ranker.score(chunk.frame, chunk.told), users, job.config.project.task)
+        score, task = ranker.score(chunk.frame, chunk.told), job.config.project.task
+        found = ruled(book, chunk, score, chances(calibration, chunk, score, task), users, task)
         for name, kept in {WITHOUT: (), **{name: (name,) for name in names}, TOGETHER: names}.items():
             cells = found.lists(kept, _places(job))[0][:, : evaluate.K]
             user, place = np.nonzero(cells >= 0)

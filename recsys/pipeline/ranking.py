@@ -14,8 +14,10 @@ from recsys import config, config_file, ranker, rules, timeline
 from recsys.artefacts import Run
 from recsys.atomic import Draft
 from recsys.blocks import Catalogue
-from recsys.errors import FutureError, SourceError
+from recsys.calibration import Calibration
+from recsys.errors import ConfigError, FutureError, SourceError
 from recsys.lock import alone
+from recsys.pipeline import chances
 from recsys.pipeline import tables as tables_of
 from recsys.pipeline.job import Job
 from recsys.pipeline.retention import retain
@@ -41,6 +43,7 @@ class Ready:
 
     run_id: str
     model: ranker.Ranker
+    calibration: Calibration | None
     known: Snapshot
     events: pl.LazyFrame
 
@@ -54,8 +57,10 @@ class Ready:
 
         for rows, scores in map_chunks(scored, known, self.events, user_ids, job.clock):
             part = rows.block.history.user_ids
-            listed = rules.Scored(part, rows.pool.user, known.catalogue.ids(rows.pool.item), scores, rows.pool.is_seen, rows.pool.rank)
-            placed = ruling.placed(rows, scores)
+            likely = chances.chances(self.calibration, rows, scores, job.config.project.task)
+            ids, pool = known.catalogue.ids(rows.pool.item), rows.pool
+            listed = rules.Scored(part, pool.user, ids, scores, pool.is_seen, pool.rank, likely)
+            placed = ruling.placed(rows, scores, likely)
             lists = rules.recommend(listed, rows.frame, known.as_of, self.run_id, k, job.config.project.task, placed)
             with job.clock.stage("monitor"):
                 see(rows.frame, lists)
@@ -70,7 +75,8 @@ def make_ready(job: Job, run: Run, items: pl.DataFrame, events: pl.LazyFrame, as
     side = load_texts(job, InterestModel.load(run.file("text/tower.json").parent, job.config.text), catalogue)
     categories = run.record("categories")["categories"]
     known = snapshot(events, catalogue, as_of, as_of, side, job.config, categories, job.threads, job.clock)
-    return Ready(run.run_id, ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"]), known, events)
+    model = ranker.Ranker.load(run.file("ranker.txt"), run.record("ranker")["n_base"])
+    return Ready(run.run_id, model, chances.kept(run), known, events)
 
 
 TONIGHT = ("project", "items", "events", "users", "check", "rank", "rules", "publish", "nightly", "promote", "monitor", "tracking")
@@ -137,7 +143,7 @@ def publish(
         examine(night, watch, events)
 
     offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
-    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard)
+    promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard, lambda: ruling.tally.unlikely)
     lists = _told(job, ready.lists(job, user_ids, k, ruling, watch.see), ruling)
     keep = 0 if out else job.config.publish.keep_nights
     manifest = request | {"sinks": [sink.name for sink in sinks]}
@@ -155,11 +161,27 @@ def _told(job: Job, lists: Iterator[pl.DataFrame], ruling: Ruling) -> Iterator[p
 
 
 def ruling_of(job: Job, ready: Ready, users: pl.LazyFrame | None, k: int) -> Ruling:
-    """The config's rules over the users table (None: there is none); what a rule cannot do is said."""
+    """The config's rules over the users table (None: there is none); what a rule cannot do is said, and what has no chance.
+
+    Raises ConfigError where a least chance is asked for of which the run knows nothing: before anybody is ranked.
+    """
+    _say_absent(job, ready)
     ruling = Ruling.of(job.config, ready.known, ready.events, users, k)
     for note in ruling.notes:
         job.display.say(f"note: {note}")
     return ruling
+
+
+def _say_absent(job: Job, ready: Ready) -> None:
+    absent = chances.why_absent(ready.calibration, job.config.project.task)
+    for name, (column, _) in job.config.rules.least_chances.items():
+        if column in absent:
+            raise ConfigError(
+                f"rules.{name}: run {ready.run_id} has no {column}: {absent[column]}. Take the rule out, or rank with a run that has one."
+            )
+    if absent:
+        whys = "; ".join(dict.fromkeys(absent.values()))
+        job.display.say(f"note: {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} null throughout: {whys}")
 
 
 def config_of(job: Job, run: Run) -> config.Config:

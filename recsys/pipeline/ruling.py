@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recsys import candidates, rules
 from recsys.config import Config
 from recsys.errors import PublishError
+from recsys.pipeline.chances import Chances
 from recsys.pipeline.snapshot import Chunk, Snapshot
 from recsys.pipeline.tables import events_of
 from recsys.publish import REFUSED, Hard, Rest
@@ -30,13 +31,15 @@ def columns_of(users: pl.LazyFrame | None) -> pl.DataFrame:
     return users.head(0).collect() if users is not None else pl.DataFrame()
 
 
-def ruled(book: rules.Book, chunk: Chunk, score: NDArray[np.float64], users: pl.LazyFrame | None, task: str) -> rules.Ruled:
+def ruled(
+    book: rules.Book, chunk: Chunk, score: NDArray[np.float64], chances: Chances, users: pl.LazyFrame | None, task: str
+) -> rules.Ruled:
     """A chunk's candidates under the rules."""
     ids = chunk.block.history.user_ids
     known = pl.DataFrame(ids)
     if users is not None:
         known = known.join(events_of(users, ids), on="user_id", how="left", maintain_order="left")
-    return rules.Ruled(book, rules.Asked(chunk.block.history, known, chunk.pool.user, chunk.pool.item, score, task == "new"))
+    return rules.Ruled(book, rules.Asked(chunk.block.history, known, chunk.pool.user, chunk.pool.item, score, task == "new", chances))
 
 
 @dataclass
@@ -59,11 +62,11 @@ class Ruling:
         book = book_of(config, known, users) if config.rules.names else None
         return cls(book, users, config.project.task, k, hard_of(config, known, events, users))
 
-    def placed(self, chunk: Chunk, score: NDArray[np.float64]) -> rules.Placed | None:
+    def placed(self, chunk: Chunk, score: NDArray[np.float64], chances: Chances) -> rules.Placed | None:
         """The lists of a chunk, counted."""
         if self.book is None:
             return None
-        found = ruled(self.book, chunk, score, self.users, self.task)
+        found = ruled(self.book, chunk, score, chances, self.users, self.task)
         self.tally.add(found, self.k)
         if self.book.rules.min_score is not None:
             self.hard.floors.append(pl.DataFrame({"user_id": chunk.block.history.user_ids, "floor": found.floor}))
@@ -91,7 +94,8 @@ class Ruling:
             )
         short = _most({name: change.short for name, change in tally.by_rule.items()}, "lists made shorter")
         line = f"rules: {tally.together.short:,} of {tally.n_users:,} users have a shorter list by them, {tally.none:,} have none"
-        return [f"{line} ({short})" if short else line]
+        meant = f", {tally.unlikely:,} of these because nothing is likely enough" if tally.unlikely else ""
+        return [f"{line}{meant} ({short})" if short else f"{line}{meant}"]
 
 
 def _most(counts: dict[str, int], what: str) -> str:
@@ -112,4 +116,5 @@ def hard_of(config: Config, known: Snapshot, events: pl.LazyFrame, users: pl.Laz
         rests["rules.bought_days"] = Rest(("purchase",), asked.bought_days, asked.bought_days_by_category)
     conditions = {f"rules.eligible.{name}": text for name, text in asked.eligible.items()}
     caps = {f"rules.caps.{column}": (column, most) for column, most in asked.caps.items()}
-    return Hard(known.as_of, items, users, events, conditions, caps, rests, rules.PINNED)
+    least = {f"rules.{name}": asked_for for name, asked_for in asked.least_chances.items()}
+    return Hard(known.as_of, items, users, events, conditions, caps, rests, rules.PINNED, least=least)

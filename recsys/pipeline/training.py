@@ -17,6 +17,8 @@ from recsys.config_file import flat
 from recsys.errors import TooShortError
 from recsys.lock import alone
 from recsys.pipeline import answering, prices, recipe, verdict
+from recsys.pipeline.calibrating import Calibrated, calibrate
+from recsys.pipeline.chances import RECORD
 from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import champion, settle
@@ -63,12 +65,12 @@ class Models:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluation run: what was fitted, the verdict on the test window, and what an `Examine` added to it."""
+    """The evaluation run: what was fitted, the verdict on the test window, and what `look` gave."""
 
     texts: Texts
     models: Models
     judged: verdict.Judged
-    more: dict[str, Any]
+    more: Any
 
 
 EXAMPLE = ["a user_id of yours"]
@@ -77,6 +79,7 @@ EXAMPLE = ["a user_id of yours"]
 Examine = Callable[[Job, World, Texts, Models, Snapshot], dict[str, Any]]
 """Looks at what was judged, with what was known at the start of the test window; gives more entries of the report."""
 
+Look = Callable[[Job, World, Texts, Models, Snapshot], Any]
 
 Then = Callable[[Job, Run], None]
 """What is done with the run while the project's folder is still held."""
@@ -105,10 +108,10 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
     run_id = new_run_id(job.now, job.config.digest())
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
-        one = evaluated(job, world, lambda *known: _priced(*known) | examine(*known))
+        one = evaluated(job, world, partial(_look, examine))
         with job.clock.all_to("refit"):
             production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
-        run = _keep(job, world, run_id, one.texts, one.models, one.judged, one.more, production, tracker)
+        run = _keep(job, world, run_id, one.texts, one.models, one.judged, *one.more, production, tracker)
     if champion(job) is None:
         run.verify()
         job.home.point(run_id)
@@ -117,7 +120,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
     return run
 
 
-def evaluated(job: Job, world: World, examine: Examine = lambda *_: {}) -> Evaluated:
+def evaluated(job: Job, world: World, look: Look = lambda *_: None) -> Evaluated:
     """Fit on the windows that end with the world and judge on its test window: what `train` begins with and `backtest` does at each cutoff.
 
     Raises TooShortError where the world is too short for the windows, or nobody acted in one that must have something to say.
@@ -127,7 +130,7 @@ def evaluated(job: Job, world: World, examine: Examine = lambda *_: {}) -> Evalu
     _refuse_quiet_test(ledger, world)
     texts = _texts(job, world)
     models = _fit(job, world, texts, ledger, None)
-    judged, more = _judge(job, world, texts, models, examine)
+    judged, more = _judge(job, world, texts, models, look)
     return Evaluated(texts, models, judged, more)
 
 
@@ -209,7 +212,7 @@ def _fit_ranker(job: Job, rows: Part, valid: Part | None, n_trees: int | None, n
     return ranker.fit(columns(rows, name), held_out, *given, n_trees=n_trees, base=bases.get(BASE) if name != BASE else None)
 
 
-def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examine) -> tuple[verdict.Judged, dict[str, Any]]:
+def _judge(job: Job, world: World, texts: Texts, models: Models, look: Look) -> tuple[verdict.Judged, Any]:
     window = models.ledger.test
     assert window is not None
     known = snapshot(
@@ -224,13 +227,16 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.clock,
     )
     judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
-    return judged, examine(job, world, texts, models, known)
+    return judged, look(job, world, texts, models, known)
 
 
-def _priced(job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> dict[str, Any]:
-    """What the rules of the shop cost: an Examine."""
+def _look(examine: Examine, job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> tuple[Calibrated, dict[str, Any]]:
+    """Its chances, what the rules of the shop cost, and what an Examine adds to the report."""
     assert models.ledger.test is not None
-    return prices.price(job, world, known, models.ledger.test, models.rankers.whole["ranker"])
+    of_folds, whole = models.rankers.of_folds["ranker"], models.rankers.whole["ranker"]
+    calibrated = calibrate(job, world, models.sides, models.ledger, of_folds, whole, known)
+    priced = prices.price(job, world, known, models.ledger.test, whole, calibrated.judged)
+    return calibrated, {"calibration": calibrated.found} | priced | examine(job, world, texts, models, known)
 
 
 def _keep(
@@ -240,6 +246,7 @@ def _keep(
     texts: Texts,
     models: Models,
     judged: verdict.Judged,
+    calibrated: Calibrated,
     more: dict[str, Any],
     production: Models,
     tracker: Tracker,
@@ -261,6 +268,7 @@ def _keep(
         folder.record("report", report | {"peak_memory_mb": round(peak_memory_mb(), 1)})
         folder.record("chosen", report["chosen"])
         folder.record("ranker", {"n_base": production.rankers.whole["ranker"].n_base})
+        folder.record(RECORD, calibrated.tonight.as_dict())
         folder.record("categories", {"categories": world.catalogue.categories})
         folder.record("features", {"importance": production.rankers.whole["ranker"].importance(), "meanings": features.meanings()})
         folder.record("curves", {"text": models.fitted.curve, **{name: model.curve for name, model in models.rankers.whole.items()}})

@@ -74,8 +74,8 @@ def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window)
         users=users,
         relevant_from=snapshot.config.evaluate.relevant_from,
         gains=snapshot.config.gains,
-        catalogue=_item_slices(snapshot, seen),
-        user_slices=_user_slices(users, seen),
+        catalogue=item_slices(snapshot, seen),
+        user_slices=user_slices(users, seen),
         n_all_users=snapshot.n_users,
     )
     unseen = truth.join(seen, on=["user_id", "item_id"], how="anti", maintain_order="left")
@@ -144,7 +144,7 @@ def _verdict(snapshot: Snapshot, question: evaluate.Question, lists: pl.DataFram
     return evaluate.judge(by_system, question, "ranker", config.evaluate.bootstrap, config.project.seed)
 
 
-def _item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
+def item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
     """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest,
     item_category as the shop gives it.
     """
@@ -175,7 +175,8 @@ def _item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _user_slices(users: pl.Series, seen: pl.DataFrame) -> pl.DataFrame:
+def user_slices(users: pl.Series, seen: pl.DataFrame) -> pl.DataFrame:
+    """user_activity of `users`, in their order, by the different items they ever interacted with (`seen`: of `timeline.seen_pairs`)."""
     n = pl.col("n_items").fill_null(0)
     levels = (
         pl.when(n == 0).then(pl.lit("0 items: cold")).when(n < 10).then(pl.lit("1 to 9 items")).when(n < 50).then(pl.lit("10 to 49 items"))

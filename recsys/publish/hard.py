@@ -28,7 +28,8 @@ class Hard:
 
     items: item_id and every column that a condition names; users: user_id and theirs, or None. conditions: SQL over item.* and user.*,
     TRUE of every listed pair. caps: column of items, and most of one value in a list. floors: user_id, floor (Float64), a frame a part:
-    no lower score is listed, but for items of the reason `pinned`; filled while the lists are made.
+    no lower score is listed, but for items of the reason `pinned`; filled while the lists are made. least: column of the lists, and its
+    least value, but for what is pinned.
     """
 
     as_of: datetime
@@ -40,10 +41,11 @@ class Hard:
     rests: dict[str, Rest] = field(default_factory=dict)
     pinned: str = ""
     floors: list[pl.DataFrame] = field(default_factory=list)
+    least: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def breaches(self, part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         """Name of a rule, and the rows of a part (RECOMMENDATIONS, whole users) that break it: each rule that is broken."""
-        found = [*self._unmet(part), *self._capped(part), *self._rested(part), *self._low(part)]
+        found = [*self._unmet(part), *self._capped(part), *self._rested(part), *self._low(part), *self._unlikely(part)]
         return ((name, rows) for name, rows in found if rows.height)
 
     def _unmet(self, part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -81,6 +83,11 @@ class Hard:
             floors = self._of(part, pl.concat(self.floors).lazy()).collect()
             rows = part.filter(pl.col("reason") != self.pinned).join(floors, on="user_id", how="left")
             yield "rules.min_score", rows.filter(~(pl.col("score") >= pl.col("floor")).fill_null(False))
+
+    def _unlikely(self, part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        for name, (column, least) in self.least.items():
+            is_met = (pl.col(column) >= pl.lit(least, pl.Float32)).fill_null(False) | (pl.col("reason") == self.pinned)
+            yield name, part.filter(~is_met)
 
     def _of(self, part: pl.DataFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The rows of the part's users; of files, which are sorted by user, only their row groups are read."""

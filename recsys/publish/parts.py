@@ -1,6 +1,6 @@
 """A night as it lies on the disk, and the promises that its lists are held to: read back, never taken from memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,16 @@ class Night:
 
 @dataclass(frozen=True)
 class Promise:
-    """What the lists are held to: `n_asked` users, a list for at least `fewest_share` of them, items of `offered` alone, hard rules."""
+    """What the lists are held to: `n_asked` users, a list for at least `fewest_share` of them, items of `offered` alone, hard rules.
+
+    n_meant_none: how many of the users are meant to have no list, asked when the lists are made; they count for no share.
+    """
 
     n_asked: int
     fewest_share: float
     offered: pl.Series
     hard: Hard | None = None
+    n_meant_none: Callable[[], int] = lambda: 0
 
 
 def read_back(night: Night, promise: Promise) -> tuple[int, int]:
@@ -56,9 +60,10 @@ def read_back(night: Night, promise: Promise) -> tuple[int, int]:
     n_distinct = pl.concat([users for users, _ in checked]).n_unique()
     if n_distinct != n_users:
         raise PublishError(f"{PARTS}: {n_users - n_distinct} users have rows in more than one chunk. {REFUSED}")
-    if n_users < promise.fewest_share * promise.n_asked:
+    n_asked = promise.n_asked - promise.n_meant_none()
+    if n_users < promise.fewest_share * n_asked:
         raise PublishError(
-            f"{PARTS}: {n_users:,} of {promise.n_asked:,} users have a list, publish.fewest_share asks for {promise.fewest_share:.0%}. "
+            f"{PARTS}: {n_users:,} of {n_asked:,} users have a list, publish.fewest_share asks for {promise.fewest_share:.0%}. "
             f"{REFUSED} Look at what the others could be offered (availability, project.task, [rules])."
         )
     return n_users, n_rows

@@ -1,6 +1,7 @@
 """The PostgreSQL sink: a night is a table of its own, and the view `recommendations` shows the one that is served.
 
-    <schema>."night <night id>"   user_id, item_id, rank, score, as_of, run_id, reason; primary key (user_id, rank)
+    <schema>."night <night id>"   user_id, item_id, rank, score, as_of, run_id, reason, click_probability,
+                                  purchase_probability (null: unknown); primary key (user_id, rank)
     <schema>.recommendations      the view that readers ask, and that their rights are on
     <schema>.nights               night_id, as_of, run_id, n_users, n_rows, published_at, is_served
 
@@ -19,7 +20,7 @@ from psycopg import sql
 
 from recsys.errors import PublishError
 from recsys.publish.parts import Night
-from recsys.schema import RECOMMENDATIONS
+from recsys.schema import CHANCES, RECOMMENDATIONS
 
 TYPES = {
     "user_id": "text",
@@ -29,7 +30,11 @@ TYPES = {
     "as_of": "timestamptz",
     "run_id": "text",
     "reason": "text",
+    "click_probability": "real",
+    "purchase_probability": "real",
 }
+"""New ones come last: a view that is replaced may only grow at its end."""
+
 NIGHTS = (
     "night_id text PRIMARY KEY, as_of timestamptz NOT NULL, run_id text NOT NULL, n_users bigint NOT NULL, n_rows bigint NOT NULL, "
     "published_at timestamptz NOT NULL DEFAULT now(), is_served boolean NOT NULL"
@@ -57,7 +62,8 @@ class PostgresSink:
             cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
             cursor.execute(self._sql("CREATE TABLE IF NOT EXISTS {nights} (" + NIGHTS + ")"))
             self._drop_strays(cursor)
-            columns = ", ".join(f"{name} {kind} NOT NULL" for name, kind in TYPES.items())
+            nullable = {column.name for column in RECOMMENDATIONS.columns if column.nullable}
+            columns = ", ".join(f"{name} {kind}{'' if name in nullable else ' NOT NULL'}" for name, kind in TYPES.items())
             cursor.execute(self._sql("CREATE TABLE {table} (" + columns + ")", night))
             for part in night.parts():
                 with cursor.copy(self._sql("COPY {table} FROM STDIN (FORMAT csv)", night)) as copy:
@@ -144,4 +150,5 @@ def _from_csv(content: bytes) -> pl.DataFrame:
     """What COPY gave, every field in quotes, as RECOMMENDATIONS."""
     read = pl.read_csv(content, has_header=False, schema=dict.fromkeys(TYPES, pl.String), raise_if_empty=False)
     time = pl.col("as_of").str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", time_zone="UTC")
-    return read.with_columns(time, pl.col("score").cast(pl.Float64), pl.col("rank").cast(pl.Int32)).select(RECOMMENDATIONS.names)
+    numbers = [pl.col(name).cast(RECOMMENDATIONS.dtype(name)) for name in ("rank", "score", *CHANCES)]
+    return read.with_columns(time, *numbers).select(RECOMMENDATIONS.names)

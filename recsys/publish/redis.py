@@ -1,6 +1,7 @@
 """The Redis sink: one key a user and night, and a pointer that is written last.
 
-    <prefix>:<night id>:<user_id>   JSON: [{"item_id", "rank", "score", "reason"}, ...], best first
+    <prefix>:<night id>:<user_id>   JSON: [{"item_id", "rank", "score", "reason", "click_probability", "purchase_probability"}, ...],
+                                    best first; a probability is null where it is unknown
     <prefix>:<night id>             JSON: the night's as_of, run_id, n_users, n_rows
     <prefix>:current                the night id that is served
     <prefix>:nights                 the nights that are kept, oldest first
@@ -20,7 +21,9 @@ import redis
 
 from recsys.errors import PublishError
 from recsys.publish.parts import Night
+from recsys.schema import CHANCES
 
+FIELDS = ("item_id", "rank", "score", "reason", *CHANCES)
 BATCH = 1000
 """Keys of one round trip."""
 
@@ -88,7 +91,7 @@ class RedisSink:
             server.srem(self._key("staged"), stray)
 
     def _lists(self, night: Night, part: pl.DataFrame) -> Iterator[tuple[str, str]]:
-        rows = part.sort("user_id", "rank").select("user_id", pl.struct("item_id", "rank", "score", "reason").alias("one"))
+        rows = part.sort("user_id", "rank").select("user_id", pl.struct(FIELDS).alias("one"))
         for user_id, ones in rows.group_by("user_id", maintain_order=True).agg("one").iter_rows():
             yield self._key(f"{night.night_id}:{user_id}"), json.dumps(ones, ensure_ascii=False)
 

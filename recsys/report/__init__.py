@@ -2,6 +2,15 @@
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.backtest import backtest_notes, backtest_object, backtest_text, backtests
+from recsys.report.calibration import (
+    absent,
+    calibration_text,
+    chance_words,
+    chances_sliced_frame,
+    has_calibration,
+    reliability_frame,
+    said_frame,
+)
 from recsys.report.changed import changed
 from recsys.report.classification import classification_text
 from recsys.report.compare import NO_SLICES, compared, judged, reached, sliced
@@ -53,6 +62,7 @@ __all__ = [
     "TextVectors",
     "Versus",
     "ablation_text",
+    "absent",
     "active_users",
     "advice",
     "answer",
@@ -63,7 +73,10 @@ __all__ = [
     "backtest_paired_frame",
     "backtest_text",
     "backtests",
+    "calibration_text",
     "chance",
+    "chance_words",
+    "chances_sliced_frame",
     "changed",
     "checks_frame",
     "checks_object",
@@ -84,6 +97,7 @@ __all__ = [
     "gate_exit_code",
     "gate_text",
     "has_ablation",
+    "has_calibration",
     "headline",
     "history_of",
     "importance_frame",
@@ -110,6 +124,7 @@ __all__ = [
     "reach_lines",
     "reached",
     "recall_frame",
+    "reliability_frame",
     "remarks",
     "ruled_night",
     "ruled_text",
@@ -117,6 +132,7 @@ __all__ = [
     "rules_text",
     "run_states",
     "runs_frame",
+    "said_frame",
     "search_items",
     "search_text",
     "seconds_frame",

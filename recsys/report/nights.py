@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys.artefacts import Home, Run, collected
 from recsys.errors import ArtefactError
-from recsys.schema import TIME
+from recsys.schema import RECOMMENDATIONS, TIME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +52,12 @@ def nights(home: Home) -> "pd.DataFrame":
 
 
 def scan_night(night: Run) -> pl.LazyFrame:
-    """The RECOMMENDATIONS of a night, lazily: a filter on user_id reads that user's row groups alone, by their statistics."""
-    return pl.scan_parquet(night.path / PARTS)
+    """The RECOMMENDATIONS of a night, lazily: a filter on user_id reads that user's row groups alone, by their statistics.
+
+    Columns that the recsys which made the night did not know are null.
+    """
+    known = {column.name: column.dtype for column in RECOMMENDATIONS.columns}
+    return pl.scan_parquet(night.path / PARTS, schema=known, missing_columns="insert", extra_columns="ignore")
 
 
 def listed(night: Run) -> pl.DataFrame:

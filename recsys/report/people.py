@@ -6,7 +6,7 @@ from recsys.artefacts import Home, Run, collected
 from recsys.report.items import TITLE, before, items_of
 from recsys.report.nights import scan_night
 from recsys.rules import REASONS
-from recsys.schema import INTERACTIONS
+from recsys.schema import CHANCES, INTERACTIONS
 
 LAST = "\U0010ffff"
 """No character comes after it."""
@@ -57,15 +57,15 @@ def history_of(home: Home, source: Run, user_id: str) -> pl.DataFrame:
 
 
 def tonight_of(home: Home, night_id: str | None, user_id: str, items: pl.DataFrame | None = None) -> pl.DataFrame:
-    """rank, item_id, title, category, price, score, reason: the user's list of a night (None: the one that is served); no row: no list.
+    """rank, item_id, title, category, price, score, reason and CHANCES: the user's list of a night (None: the one that is served).
 
-    items: of `items_of`, as of the night, where they are at hand. Raises ArtefactError where nothing is published.
+    No row: no list. items: of `items_of`, as of the night, where they are at hand. Raises ArtefactError where nothing is published.
     """
     night = home.night(night_id)
     rows = collected(scan_night(night).filter(pl.col("user_id") == user_id), night)
     known = items_of(home, night, rows["item_id"]) if items is None else items
     described = rows.join(known, on="item_id", how="left").sort("rank").with_columns(pl.col("title").fill_null(pl.col("item_id")))
-    return described.select("rank", "item_id", "title", "category", "price", "score", "reason")
+    return described.select("rank", "item_id", "title", "category", "price", "score", "reason", *CHANCES)
 
 
 def source_of(reason: str) -> str:

@@ -7,8 +7,10 @@ import polars as pl
 
 from recsys.artefacts import Home
 from recsys.errors import SourceError
+from recsys.report.calibration import percent
 from recsys.report.people import history_of, tonight_of, user_ids
 from recsys.report.plain import MISSING, aligned, figure
+from recsys.schema import CHANCES
 
 N_EVENTS = 10
 """Latest events that are shown."""
@@ -36,7 +38,10 @@ def user_text(shown: dict[str, Any]) -> str:
     """The same as tables for the terminal."""
     past = [[row["event_time"][:16].replace("T", " "), row["event_type"], row["item_id"], row["title"]] for row in shown["history"]]
     listed = [
-        [str(row["rank"]), row["item_id"], row["title"], _price(row["price"]), figure(row["score"]), row["reason"]] for row in shown["list"]
+        [str(row["rank"]), row["item_id"], row["title"], _price(row["price"]), figure(row["score"])]
+        + [percent(row[name]) for name in CHANCES]
+        + [row["reason"]]
+        for row in shown["list"]
     ]
     parts = [f"User {shown['user_id']}, night {shown['night_id']}, as of {shown['as_of'][:16]}, run {shown['run_id']}"]
     parts.append(
@@ -44,8 +49,8 @@ def user_text(shown: dict[str, Any]) -> str:
         if past
         else "No event before it."
     )
-    header = ("rank", "item_id", "title", "price", "score", "reason")
-    parts.append("The list\n" + aligned(header, listed, n_left=6) if listed else "No list: the user was not among those that were ranked.")
+    header = ("rank", "item_id", "title", "price", "score", "clicks", "buys", "reason")
+    parts.append("The list\n" + aligned(header, listed, n_left=8) if listed else "No list: the user was not among those that were ranked.")
     return "\n\n".join(parts)
 
 

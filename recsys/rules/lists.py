@@ -1,6 +1,7 @@
 """Scored candidates to recommendations: seen items, at most k, ties by item_id, or as the rules of the shop placed them; a reason each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.rules.ruled import Placed
-from recsys.schema import RECOMMENDATIONS, TIME
+from recsys.schema import CHANCES, RECOMMENDATIONS, TIME
 
 REASONS = {
     "repurchase": "had it before",
@@ -26,7 +27,9 @@ PINNED = "placed by the shop"
 
 @dataclass(frozen=True)
 class Scored:
-    """Scored candidates of a block: user (r,) row in user_ids; item_id (r,); score (r,) float64; is_seen (r,); rank (r,) by source."""
+    """Scored candidates of a block: user (r,) row in user_ids; item_id (r,); score (r,) float64; is_seen (r,); rank (r,) by source;
+    chances (r,) by column, NaN or absent where unknown.
+    """
 
     user_ids: pl.Series
     user: NDArray[np.int32]
@@ -34,6 +37,7 @@ class Scored:
     score: NDArray[np.float64]
     is_seen: NDArray[np.bool_]
     rank: dict[str, NDArray[np.float32]]
+    chances: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def recommend(
@@ -53,6 +57,7 @@ def recommend(
             "likes": frame["pair_likes_all"],
             "days": frame["pair_since_last"],
             "source": _best_source(scored.rank),
+            **_chances(scored),
         }
     )
     rows = _best(rows, k, task) if placed is None else _as_placed(rows, placed)
@@ -64,6 +69,7 @@ def recommend(
         as_of=pl.lit(as_of, TIME),
         run_id=pl.lit(run_id),
         reason=_reason(),
+        **{name: name for name in CHANCES},
     ).select(RECOMMENDATIONS.names)
 
 
@@ -77,11 +83,16 @@ def _best(rows: pl.DataFrame, k: int, task: str) -> pl.DataFrame:
 def _as_placed(rows: pl.DataFrame, placed: Placed) -> pl.DataFrame:
     listed = pl.DataFrame({"row": placed.row, "user": placed.user, "item_id": placed.item_id, "rank": placed.rank, "score": placed.score})
     listed = listed.with_columns(is_pinned=pl.Series(placed.is_pinned, dtype=pl.Boolean))
-    known = rows.select("likes", "days", "source").with_row_index("row").cast({"row": pl.Int64})
+    known = rows.select("likes", "days", "source", *CHANCES).with_row_index("row").cast({"row": pl.Int64})
     known = listed.join(known, on="row", how="left", maintain_order="left")
     return known.with_columns(
         source=pl.when("is_pinned").then(pl.lit("pinned")).otherwise("source"), likes=pl.when(~pl.col("is_pinned")).then("likes")
     )
+
+
+def _chances(scored: Scored) -> dict[str, pl.Series]:
+    unknown = np.full(len(scored.user), np.nan, np.float32)
+    return {name: pl.Series(scored.chances.get(name, unknown)).fill_nan(None) for name in CHANCES}
 
 
 def _best_source(rank: dict[str, NDArray[np.float32]]) -> pl.Series:

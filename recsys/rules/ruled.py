@@ -1,14 +1,14 @@
 """The candidates of a block of users under the rules: what each rule says of each, and the lists under any of them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys.blocks import Bools, History, Index
+from recsys.blocks import Bools, Floats, History, Index
 from recsys.rules.book import Book
 from recsys.rules.fill import Cap, Diversity, Worth, fill
 from recsys.rules.likeness import Likeness
@@ -22,7 +22,8 @@ class Asked:
     """The scored candidates of a block: rows of a user contiguous, in order of item_index.
 
     history: of the block's users. users: a row each, the columns that conditions may name, null where nothing is known. user, item
-    (r,): row of the block, item_index; score (r,) float64. is_new: what the user had is not listed (task `new`).
+    (r,): row of the block, item_index; score (r,) float64. is_new: what the user had is not listed (task `new`). chances (r,) float32 by
+    column, NaN where unknown: at least those that a rule of the book names.
     """
 
     history: History
@@ -31,6 +32,7 @@ class Asked:
     item: Index
     score: NDArray[np.float64]
     is_new: bool
+    chances: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,17 @@ class Ruled:
                 pinned[is_placed, self.book.rules.pins[name].rank - 1] = cells[is_placed]
         if "min_score" in names:
             worth = np.where(self.score >= self.floor[:, None], worth, -np.inf)
+        for name, (column, least) in self.book.rules.least_chances.items():
+            if name in names:
+                worth = np.where(self._chance(column) >= np.float32(least), worth, -np.inf)
         return fill(worth, pinned, caps, self._diversity if "mmr_lambda" in names else None), pins
+
+    def unlikely(self, k: int) -> Bools:
+        """(U,): who has a list of k places but for the rules of least chances."""
+        names = self.book.rules.names
+        others = tuple(name for name in names if name not in self.book.rules.least_chances)
+        has_list, has_other = (self.lists(some, k)[0].max(axis=1, initial=-1) >= 0 for some in (names, others))
+        return np.asarray(has_other & ~has_list)
 
     def placed(self, k: int) -> Placed:
         """The lists under all rules. A pinned item that is no candidate has the score of the user's lowest one (0 where there is none)."""
@@ -198,6 +210,13 @@ class Ruled:
         spread = np.zeros(self.item.shape, bool)
         spread[self._cells] = values
         return spread
+
+    def _chance(self, column: str) -> Floats:
+        """(U, W): NaN where unknown, as of what is no candidate."""
+        chance = np.full(self.item.shape, np.nan, np.float32)
+        is_candidate = self.row >= 0
+        chance[is_candidate] = self.asked.chances[column][self.row[is_candidate]]
+        return chance
 
     def _code(self, column: str) -> Index:
         return np.where(self.item >= 0, self.book.code(column)[self.item], -1).astype(np.int32)

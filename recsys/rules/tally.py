@@ -23,12 +23,15 @@ class Change:
 
 @dataclass
 class Tally:
-    """Counts of a night, block by block: by rule, under the rule alone, and `together`; of `n_users`, how many have `none` listed."""
+    """Counts of a night, block by block: by rule, under the rule alone, and `together`; of `n_users`, how many have `none` listed, and how
+    many of those would have a list but for the least chances (`unlikely`).
+    """
 
     by_rule: dict[str, Change] = field(default_factory=dict)
     together: Change = field(default_factory=Change)
     n_users: int = 0
     none: int = 0
+    unlikely: int = 0
 
     def add(self, ruled: Ruled, k: int) -> None:
         """Count a block, in lists of k places."""
@@ -45,6 +48,7 @@ class Tally:
             self.together.missed += missed
         self.n_users += len(final)
         self.none += int((~final.any(axis=1)).sum())
+        self.unlikely += int(ruled.unlikely(k).sum()) if ruled.book.rules.least_chances else 0
 
     def record(self) -> dict[str, Any]:
         """Ready for JSON."""
