@@ -2,6 +2,7 @@
 
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.classification import classification_text
+from recsys.report.explained import NO_EXPLANATIONS, families_frame
 from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
     curves_frames,
@@ -28,7 +29,7 @@ from recsys.report.nights import listed, listed_for, night_checks, nights
 from recsys.report.people import active_users, history_of, moves, source_of, tonight_of, user_ids
 from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
-from recsys.report.show import shown_user, user_text
+from recsys.report.show import shown_user, user_text, whys_of
 from recsys.report.trials import search_text
 from recsys.report.vectors import TextVectors, text_vectors
 from recsys.report.volumes import checks_frame, counts_frame, volumes_frame
@@ -36,6 +37,7 @@ from recsys.report.words import checks_object, checks_table, chosen_text, object
 
 __all__ = [
     "NEW_DAYS",
+    "NO_EXPLANATIONS",
     "SEEN_IN",
     "Choices",
     "TextVectors",
@@ -51,6 +53,7 @@ __all__ = [
     "counts_frame",
     "curves_frames",
     "differences_frame",
+    "families_frame",
     "forgotten_text",
     "has_ablation",
     "headline",
@@ -98,5 +101,6 @@ __all__ = [
     "variants_frame",
     "verdict_text",
     "volumes_frame",
+    "whys_of",
     "windows_frame",
 ]
