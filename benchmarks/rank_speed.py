@@ -1,11 +1,13 @@
 """How many users a second does `recsys rank` list and publish, and does its memory grow with them?
 
     python -m benchmarks.rank_speed --config demo_shop/recsys.toml [--users 10000 100000] [--items 20000] [--k 50] [--trees 300]
+        [--explain 20]
 
 The shop of a finished run, replicated: copies of its users under other names, spread over copies of its items, so that nobody's
 history or text is made up. Its own text model; a ranker of exactly `--trees` trees, fitted on the rows of some users as of tonight to
 put first what the run's own ranker puts first. Ranking, writing, reading back and switching count; reading raw files, and encoding
-texts (which a night finds in the cache), do not. Each size runs in a process of its own, whose peak memory is the system's figure.
+texts (which a night finds in the cache), do not. Each size, with so many places explained, runs in a process of its own, whose peak
+memory is the system's figure.
 """
 
 import argparse
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--trees", type=int, default=300)
+    parser.add_argument("--explain", type=int, nargs="+", default=[20])
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--tables", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -47,19 +50,23 @@ def main() -> None:
         scratch = Path(folder)
         made = prepared(given, scratch)
         print(f"{made['n_items']:,} items, {made['trees']} trees, {made['candidates']:.0f} candidates a user, lists of {given.k}")
-        rows = [measured(given, scratch, n_users) for n_users in given.users]
-    print(f"{'users':>9} {'rows':>11} {'seconds':>8} {'users/s':>8} {'peak MB':>8}")
+        rows = [measured(given, scratch, n_users, explain) for n_users in given.users for explain in given.explain]
+    print(f"{'users':>9} {'explained':>9} {'rows':>11} {'seconds':>8} {'users/s':>8} {'peak MB':>8} {'night MB':>8}")
     for row in rows:
         speed = row["n_users"] / row["seconds"]
-        print(f"{row['n_users']:>9,} {row['n_rows']:>11,} {row['seconds']:>8.1f} {speed:>8.0f} {row['peak_mb']:>8.0f}")
+        print(
+            f"{row['n_users']:>9,} {row['explain']:>9} {row['n_rows']:>11,} {row['seconds']:>8.1f} {speed:>8.0f} {row['peak_mb']:>8.0f} "
+            f"{row['night_mb']:>8.1f}"
+        )
     print(f"peak memory, last / first: {rows[-1]['peak_mb'] / rows[0]['peak_mb']:.3f}")
 
 
-def job_of(config: Path, display: Display, folder: Path | None = None) -> Job:
+def job_of(config: Path, display: Display, folder: Path | None = None, explain: int = 0) -> Job:
     made = config_file.load(config)
     project = made.project.model_copy(update={"folder": str(folder)}) if folder else made.project
     candidates = made.candidates.model_copy(update={"per_source": PER_SOURCE})
-    return Job(made.model_copy(update={"project": project, "candidates": candidates}), config.resolve().parent, utc_now(), display)
+    changes = {"project": project, "candidates": candidates, "rank": made.rank.model_copy(update={"explain": explain})}
+    return Job(made.model_copy(update=changes), config.resolve().parent, utc_now(), display)
 
 
 def prepared(given: argparse.Namespace, scratch: Path) -> dict[str, float]:
@@ -111,26 +118,28 @@ def replicate(tables: Run, n_users: int, n_items: int, home: Home) -> Run:
     return home.tables(name)
 
 
-def measured(given: argparse.Namespace, scratch: Path, n_users: int) -> dict[str, float]:
+def measured(given: argparse.Namespace, scratch: Path, n_users: int, explain: int) -> dict[str, float]:
     home = Home(scratch)
     if not (home.snapshots / f"x{n_users}").exists():
         own = job_of(given.config, Silent()).home
         replicate(own.tables(own.load().manifest["tables"]), n_users, given.items, home)
     command = [sys.executable, "-m", "benchmarks.rank_speed", "--config", str(given.config), "--k", str(given.k)]
-    command += ["--scratch", str(scratch), "--tables", f"x{n_users}"]
+    command += ["--scratch", str(scratch), "--tables", f"x{n_users}", "--explain", str(explain)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def one_night(given: argparse.Namespace) -> dict[str, float]:
     with Display() as display:
-        job = job_of(given.config, display, given.scratch)
+        (explain,) = given.explain
+        job = job_of(given.config, display, given.scratch, explain)
         tables = job.home.tables(given.tables)
         as_of = timeline.span(tables.scan("events"))[1]
         run = job.home.load()
         night = ranking.publish(job, run, tables, ranking.request_of(job, run, tables, as_of, given.k))
         manifest = json.loads((night / "manifest.json").read_text())
     print({stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items() if seconds}, file=sys.stderr)
-    return {name: manifest[name] for name in ("n_users", "n_rows", "seconds")} | {"peak_mb": peak_memory_mb()}
+    sizes = {"peak_mb": peak_memory_mb(), "night_mb": sum(manifest["sizes"].values()) / 1e6}
+    return {name: manifest[name] for name in ("n_users", "n_rows", "seconds")} | sizes | {"explain": explain}
 
 
 if __name__ == "__main__":

@@ -130,6 +130,18 @@ def shares(frame: pd.DataFrame) -> alt.Chart:
     return bars.encode(x=x, y=y, tooltip=["feature", "meaning", *figures]).properties(height=24 * len(frame) + 60)
 
 
+def families(frame: pd.DataFrame) -> alt.LayerChart:
+    """What each family of features adds to a score, or takes from it, against a line at zero; its meaning on hover."""
+    word = frame["adds"].map(lambda value: "better" if value >= 0 else "worse")
+    scale = alt.Scale(domain=["better", "worse"], range=[WORDS["better"], WORDS["worse"]])
+    tooltip = ["family", "meaning", alt.Tooltip("adds:Q", format="+.4f")]
+    base = alt.Chart(frame.assign(word=word)).encode(y=alt.Y("family:N", sort=list(frame["family"]), title=None), tooltip=tooltip)
+    x = alt.X("adds:Q", title="added to the score", axis=FEW)
+    bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=x, color=alt.Color("word:N", legend=None, scale=scale))
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=NEUTRAL).encode(x="zero:Q")
+    return (bars + zero).properties(height=24 * len(frame) + 40)
+
+
 def windows(frame: pd.DataFrame) -> alt.Chart:
     """The windows on the line of time."""
     y = alt.Y("name:N", sort=list(frame["name"]), title=None)

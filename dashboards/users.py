@@ -132,6 +132,52 @@ def _tonight(here: Project, night: Run | None, tonight: pl.DataFrame | None, use
         nothing_yet("Nothing is published yet.", here, "rank")
         return
     _one_list("Tonight's list", night, tonight, [], user_id)
+    if len(tonight):
+        _why(here, night, tonight, user_id)
+
+
+def _why(here: Project, night: Run, tonight: pl.DataFrame, user_id: str) -> None:
+    """Of one item of the list, chosen by the reader: what speaks for it, what against it, and where it comes from."""
+    titles = {item: f"{rank} · {title}" for rank, item, title in tonight.select("rank", "item_id", "title").iter_rows()}
+    asked = st.selectbox(
+        "Why is it there?",
+        list(titles),
+        index=None,
+        key="why",
+        bind="query-params",
+        placeholder="an item of the list",
+        format_func=titles.get,
+    )
+    if not asked:
+        return
+    why = report.whys_of(here.home, night, user_id).get(asked)
+    if why is None:
+        st.info(literal(report.NO_EXPLANATIONS), icon=":material/info:")
+        return
+    _comes_from(why)
+    if why["families"] is None:
+        st.caption("Families are kept for the first places of a list alone (`rank.explain`), and not for what no source found.")
+        return
+    from dashboards import charts  # the page comes up without the library that draws
+
+    frame = report.families_frame(why)
+    st.altair_chart(charts.families(frame), width="stretch")
+    st.caption(
+        f"From {why['base']:.4f}, which the ranker gives before it knows anything, to its score. They explain the model, not the person."
+    )
+    csv(frame, f"why {user_id} {asked}", night.run_id)
+
+
+def _comes_from(why: dict[str, Any]) -> None:
+    """The item it is because of, the sources and the rules."""
+    because, place = why["because"], why["plain_rank"]
+    words = [f"Found by {', '.join(why['sources'])}." if why["sources"] else "No source found it: the shop placed it."]
+    if because:
+        words.append(f"Its text is near that of {because['title']} (cosine {because['similarity']:.2f}), which is in the history.")
+    if why["rules"]:
+        without = f"be at place {place}" if place else "not be in the list"
+        words.append(f"Rules that acted: {', '.join(why['rules'])}; without any it would {without}.")
+    st.caption(literal(" ".join(words)))
 
 
 def _listed(night: Run, shown: pl.DataFrame, marks: list[Marks], user_id: str) -> None:
@@ -143,13 +189,11 @@ def _listed(night: Run, shown: pl.DataFrame, marks: list[Marks], user_id: str) -
     rows = [_place(item, of_item) for item, of_item in zip(shown.iter_rows(named=True), marks or [()] * len(shown), strict=True)]
     with st.container(gap="xsmall"):
         listing(rows, HEIGHT if len(rows) > 20 else None)
-        named = shown.with_columns(source=pl.Series([report.source_of(reason) for reason in shown["reason"]]))
-        csv(named, f"list {user_id} {night.run_id}", night.run_id)
+        csv(shown, f"list {user_id} {night.run_id}", night.run_id)
 
 
 def _place(item: dict[str, Any], marks: Marks) -> Row:
-    reason = item["reason"]
-    source = report.source_of(reason)
+    reason, source = item["reason"], item["source"]
     chips = (*marks, *((("source", source),) if source else ()))
     kind = "gone" if any(mark == "gone" for mark, _ in marks) else ""
     return Row(

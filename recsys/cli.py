@@ -164,7 +164,8 @@ def rank(
 ) -> None:
     """Make tonight's list of every user and publish them all, or none.
 
-    The last line of stdout is the published folder alone; it holds recommendations/*.parquet and manifest.json.
+    The last line of stdout is the published folder alone; it holds recommendations/*.parquet, explanations/*.parquet
+    and manifest.json.
 
     \b
     Example:  recsys rank --k 10 --users vip.txt
@@ -227,7 +228,7 @@ def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str 
 @click.option("--night", "night_id", help="The night whose list is shown. Default: the one that is served.")
 @FORMAT
 def show(user_id: str, config_path: Path | None, night_id: str | None, how: str) -> None:
-    """Show the list that a USER is offered tonight, with the reasons, and what they did last.
+    """Show the list that a USER is offered tonight, why each item is in it, and what they did last.
 
     \b
     Example:  recsys show u00042 --format json | jq .list[0].title

@@ -147,6 +147,9 @@ class Rank(Section):
     """Tonight's lists."""
 
     k: int = Field(20, ge=1, le=10000, description="places of a list")
+    explain: int = Field(
+        20, ge=0, le=10000, description="places of a list whose explanation says what each family of features adds; 0: no explanations"
+    )
     chunk_users: int = Field(512, ge=1, le=10**6, description="users ranked at once; bounds memory")
 
 

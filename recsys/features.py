@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from feature_store import Count, Entity, FeatureStore, FeatureView, Last, Mean, SinceFirst, SinceLast, Sum
 from recsys.blocks import Bools, Catalogue, Floats, History
+from recsys.liked import highest, liked_cosines
 from recsys.schema import EVENT_TYPES, LIKED, TIME
 
 PRIOR = 10.0
@@ -111,9 +112,6 @@ TEXT_DERIVED = {
     "text_last": "cosine of the item's text vector and that of the user's last liked item, itself left out",
     "text_best": "highest cosine of the item's text vector and those of the user's latest liked items, itself left out",
 }
-
-TEXT_HISTORY = 30
-"""Latest interactions of a user that `text_best` compares with."""
 
 SOURCE_MEANINGS = {
     "popularity": "recent popularity",
@@ -293,32 +291,7 @@ def _text_columns(retrieved: Retrieved, history: History, vectors: Floats) -> di
     return {**placed.to_dict(), "text_last": pl.Series(last), "text_best": pl.Series(best)}
 
 
-def _history_matches(retrieved: Retrieved, history: History, vectors: Floats, rows_at_once: int = 16_384) -> tuple[Floats, Floats]:
-    places, real = history.latest(TEXT_HISTORY)
-    has_text: Bools = (vectors != 0).any(axis=1)
-    items = history.item_index[places] if len(history.item_index) else np.zeros(places.shape, np.int32)
-    liked = history.is_liked[places] if len(history.item_index) else np.zeros(places.shape, bool)
-    usable: Bools = real & liked & has_text[items]
-    cosine = np.full((len(retrieved.user), TEXT_HISTORY), np.nan, np.float32)
-    for start in range(0, len(retrieved.user), rows_at_once):
-        rows = slice(start, start + rows_at_once)
-        user = retrieved.user[rows]
-        first, last = int(user[0]), int(user[-1]) + 1
-        cosine[rows] = _cosines(retrieved.item[rows], user - first, items[first:last], vectors)
-    same: Bools = items[retrieved.user] == retrieved.item[:, None]  # of what the user had, the pair features tell
-    cosine[~usable[retrieved.user] | ~has_text[retrieved.item][:, None] | same] = np.nan
-    none = np.count_nonzero(~np.isnan(cosine), axis=1) == 0
-    best = np.where(none, np.nan, np.nanmax(np.where(none[:, None], 0, cosine), axis=1))
-    first_real = np.argmax(~np.isnan(cosine), axis=1)
-    last_liked = np.take_along_axis(cosine, first_real[:, None], axis=1)[:, 0]
-    return last_liked.astype(np.float32), best.astype(np.float32)
-
-
-def _cosines(item: NDArray[np.int32], user: NDArray[np.int32], history_items: NDArray[np.int32], vectors: Floats) -> Floats:
-    # One small product a user, in one call: candidates (users, most, dim) x history (users, dim, l); users with fewer are padded.
-    n_rows = np.bincount(user, minlength=len(history_items))
-    place = np.arange(len(user)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
-    candidates = np.zeros((len(history_items), n_rows.max(initial=0)), np.int32)
-    candidates[user, place] = item
-    products: Floats = vectors[candidates] @ vectors[history_items].transpose(0, 2, 1)
-    return products[user, place]
+def _history_matches(retrieved: Retrieved, history: History, vectors: Floats) -> tuple[Floats, Floats]:
+    cosine, _ = liked_cosines(retrieved.user, retrieved.item, history, vectors)
+    last_liked = cosine[np.arange(len(cosine)), np.argmax(~np.isnan(cosine), axis=1)]
+    return last_liked.astype(np.float32), highest(cosine)

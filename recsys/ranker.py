@@ -1,6 +1,6 @@
 """LightGBM LambdaMART over ranker rows (Burges 2010; Ke et al. 2017): groups checked, deterministic, saved as LightGBM text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,73 @@ class Ranker:
         except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
             raise ArtefactError(f"{path}: not a LightGBM model ({error}). Train again.") from None
         return cls(booster, booster.feature_name(), booster.num_trees(), n_base=n_base)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """What a ranker's trees add to a score, by group of features, on the way from the root to the leaf of a row (Saabas 2014).
+
+    A split adds, to the group of its feature, the mean of the side taken minus the mean of both: so base and groups sum to the raw
+    score. It is some seventy times as fast as SHAP values and, unlike them, gives splits near the leaves more than their due.
+    root (t,): a tree's mean over the rows it was fitted on; added: by tree (leaves, g), both float64.
+    """
+
+    model: Ranker
+    groups: list[str]
+    root: NDArray[np.float64]
+    added: list[NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, model: Ranker, group_of: dict[str, str], groups: list[str]) -> "Paths":
+        """group_of: feature -> one of `groups`, for every feature of the ranker."""
+        column = np.array([groups.index(group_of[name]) for name in model.features])
+        trees = [_way_of_leaves(tree, column, len(groups)) for tree in _trees(model.text())]
+        return cls(model, groups, np.array([root for root, _ in trees]), [added for _, added in trees])
+
+    def contributions(self, frame: pl.DataFrame, told: Bools | None = None) -> NDArray[np.float64]:
+        """(r, g + 1): what each group adds to the raw score of a row, the base last. told: as in `Ranker.score`."""
+        found = np.zeros((frame.height, len(self.groups) + 1))
+        if not frame.height:
+            return found
+        leaves = self.model.booster.predict(matrix(frame, self.model.features), pred_leaf=True).T.copy()
+        n_base = self.model.n_base or len(self.added)
+        asked = slice(None) if told is None or told.all() else told
+        for tree, (root, added) in enumerate(zip(self.root, self.added, strict=True)):
+            of_tree = asked if tree >= n_base else slice(None)
+            found[of_tree, :-1] += added[leaves[tree, of_tree]]
+            found[of_tree, -1] += root
+        return found
+
+
+def _trees(text: str) -> Iterator[dict[str, NDArray[np.float64]]]:
+    """The arrays of each tree of a LightGBM text, by name."""
+    for part in text.split("\nTree=")[1:]:
+        lines = dict(line.split("=", 1) for line in part.split("\n\n", 1)[0].split("\n")[1:])
+        yield {
+            name: np.array(lines[name].split(), float)
+            for name in ("split_feature", "left_child", "right_child", "leaf_value", "leaf_count")
+        }
+
+
+def _way_of_leaves(tree: dict[str, NDArray[np.float64]], column: NDArray[np.int64], n_groups: int) -> tuple[float, NDArray[np.float64]]:
+    """A tree's mean, and what the way to each of its leaves adds by group (leaves, g).
+
+    A node is numbered after its parent; a child below 0 is the leaf `-child - 1`.
+    """
+    n_nodes = len(tree["split_feature"])
+    children = np.stack([tree["left_child"], tree["right_child"]], axis=1).astype(int)
+    places = np.where(children < 0, n_nodes - 1 - children, children)  # nodes first, then leaves
+    count = np.append(np.zeros(n_nodes), tree["leaf_count"])
+    mean = np.append(np.zeros(n_nodes), tree["leaf_value"])
+    for node in range(n_nodes - 1, -1, -1):
+        both = places[node]
+        count[node] = count[both].sum()
+        mean[node] = mean[both] @ count[both] / count[node]
+    added = np.zeros((len(mean), n_groups))
+    for node in range(n_nodes):
+        added[places[node]] = added[node]
+        added[places[node], column[int(tree["split_feature"][node])]] += mean[places[node]] - mean[node]
+    return float(mean[0]), added[n_nodes:]
 
 
 def matrix(frame: pl.DataFrame, features: list[str]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from recsys.errors import TableError
+from recsys.families import FAMILIES
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -157,6 +158,28 @@ RECOMMENDATIONS = Table(
         ),
     ),
 )
+
+EXPLANATIONS = Table(
+    "explanations",
+    (
+        Column("user_id", pl.String, "who"),
+        Column("item_id", pl.String, "which item"),
+        Column("rank", pl.Int32, "place in the user's list, from 1"),
+        Column(
+            "base", pl.Float32, "what the ranker gives before it knows anything; null beyond the first `rank.explain` places", nullable=True
+        ),
+        *(
+            Column(name, pl.Float32, f"what it adds to the score: {meaning}; null where base is", nullable=True)
+            for name, meaning in FAMILIES.items()
+        ),
+        Column("because_item_id", pl.String, "the liked item whose text is nearest to this one's; null where none is near", nullable=True),
+        Column("because_similarity", pl.Float32, "cosine of the two texts' vectors; null where there is no such item", nullable=True),
+        Column("sources", pl.List(pl.String), "the candidate sources that found it, the one that placed it highest first"),
+        Column("rules", pl.List(pl.String), "the rules that placed it, lifted it or, each alone, would move it"),
+        Column("plain_rank", pl.Int32, "its place without any rule; null where it would not be in the list", nullable=True),
+    ),
+)
+"""A row for each of RECOMMENDATIONS, in the same order. Base and families sum to its score; null, too, for what no source found."""
 
 MONITORING = Table(
     "monitoring",

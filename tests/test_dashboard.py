@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from pages import buttons, calm, chips, downloads, facts, html, open_page, press, seen, titles, words
+from pages import AppTest, buttons, calm, chips, downloads, facts, html, open_page, press, seen, titles, words
+from streamlit.testing.v1.element_tree import Selectbox
 from toy_run import EVIL, ITEM_IDS, MANIFEST, USERS, empty_project, with_night, with_run, with_vectors
 
 from recsys.artefacts import Home
@@ -36,6 +37,39 @@ def test_a_user_in_the_address_shows_history_and_list(home: Home) -> None:
     assert "0.2000" in seen(app)
     assert chips(app)[5:] == ["popularity"] * 5
     assert len(downloads(app)) == 2
+
+
+def why(app: AppTest) -> Selectbox:
+    return next(one for one in app.selectbox if one.label == "Why is it there?")
+
+
+def test_an_item_of_the_list_says_why_it_is_there_when_it_is_asked(home: Home) -> None:
+    with_run(home)
+    with_night(home, explain=4)
+    app = open_page(user=USERS[3])
+    assert "Found by" not in seen(app)
+    assert len(app.get("vega_lite_chart")) + len(app.get("arrow_vega_lite_chart")) == 0
+    app = calm(why(app).set_value("item_1").run())
+    assert f"Found by popularity, text. Its text is near that of {EVIL} (cosine 0.75), which is in the history." in seen(app)
+    assert "From 0.3000, which the ranker gives before it knows anything, to its score" in seen(app)
+    assert len(app.get("vega_lite_chart")) + len(app.get("arrow_vega_lite_chart")) == 1
+    assert len(downloads(app)) == 3
+    app = calm(why(app).set_value("item_0").run())
+    assert "the shop placed it. Rules that acted: pins.spring; without any it would not be in the list." in seen(app)
+    assert "first places of a list alone" in seen(calm(why(app).set_value("item_4").run()))
+
+
+def test_an_earlier_night_without_explanations_says_so(home: Home) -> None:
+    with_run(home)
+    with_night(home)
+    app = calm(why(open_page(user=USERS[3])).set_value("item_1").run())
+    assert "made before they were kept" in seen(app)
+
+
+def test_the_chip_of_an_explained_item_is_the_source_that_placed_it_highest(home: Home) -> None:
+    with_run(home)
+    with_night(home, explain=4)
+    assert chips(open_page(user=USERS[3]))[5:] == ["popularity"] * 4
 
 
 def test_a_title_is_never_taken_for_html_nor_for_markdown(home: Home) -> None:

@@ -116,6 +116,7 @@ def test_a_reason_names_its_source_and_an_unknown_one_none() -> None:
     assert report.source_of("had it before 3 times, last 2 days ago") == "repurchase"
     assert report.source_of("popular now") == "popularity"
     assert report.source_of("popular in the favourite categories") == "category_popularity"
+    assert report.source_of('because you bought "Oak table"') == "text"
     assert report.source_of("because we say so") == ""
 
 

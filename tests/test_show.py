@@ -1,17 +1,19 @@
 """`recsys show USER`: the list of a night and what came before it."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from toy_run import ITEM_IDS, USERS, empty_project, with_night, with_run
+from toy_run import EVIL, ITEM_IDS, USERS, empty_project, with_night, with_run
 
 from recsys import report
 from recsys.artefacts import Home
 from recsys.cli import main
 from recsys.errors import ArtefactError, SourceError
+from recsys.families import FAMILIES
 
 
 @pytest.fixture
@@ -60,6 +62,38 @@ def test_a_night_of_before_there_were_chances_is_still_shown(home: Home) -> None
     assert {row["purchase_probability"] for row in shown["list"]} == {None}
     assert report.chance_words(shown["list"][0]) == ""
     assert report.listed(home.night()).height == 5
+
+
+def test_every_item_says_why_it_is_there(home: Home, tmp_path: Path) -> None:
+    with_night(home, explain=4)
+    shown = report.shown_user(home, None, USERS[0])
+    first, second, *_, last = (row["why"] for row in shown["list"])
+    assert first == {
+        "base": pytest.approx(0.6),
+        "families": {name: pytest.approx({"taste": 0.5, "price": -0.1}.get(name, 0.0)) for name in FAMILIES},
+        "because": None,
+        "sources": [],
+        "rules": ["pins.spring"],
+        "plain_rank": None,
+    }
+    assert second["because"] == {"item_id": "item_0", "title": EVIL, "similarity": 0.75}
+    assert (second["sources"], second["rules"], second["plain_rank"]) == (["popularity", "text"], [], 1)
+    assert (last["base"], last["families"]) == (None, None)
+    assert [row["source"] for row in shown["list"]] == ["", *["popularity"] * 4]
+    told = report.user_text(shown)
+    assert re.search(r"1 +0\.60 +\+0\.00 +\+0\.50 .* -0\.10 ", told)
+    assert re.search(rf"2 +popularity, text +{re.escape(EVIL)} +0\.75 +- +place 1", told)
+    assert re.search(r"1 +- +- +- +pins\.spring +not listed", told)
+    asked = ["show", USERS[0], "--config", str(tmp_path / "recsys.toml"), "--format", "json"]
+    assert json.loads(CliRunner().invoke(main, asked).output) == shown
+
+
+def test_a_night_without_explanations_is_said_to_have_none(home: Home) -> None:
+    with_night(home)
+    shown = report.shown_user(home, None, USERS[0])
+    assert [row["why"] for row in shown["list"]] == [None] * 5
+    assert {row["source"] for row in shown["list"]} == {"popularity"}
+    assert report.NO_EXPLANATIONS in report.user_text(shown)
 
 
 def test_somebody_without_a_list_is_said_to_have_none(home: Home) -> None:

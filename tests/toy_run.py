@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from recsys import evaluate, metrics
 from recsys.artefacts import Draft, Home, Run, draft
 from recsys.caches import VectorCache
+from recsys.families import FAMILIES
 from recsys.item_text import item_texts, text_digests
 from recsys.publish import Promise, publish
 from recsys.schema import EVENTS, ITEMS, RECOMMENDATIONS
@@ -84,16 +85,32 @@ def _keep_verdict(folder: Draft, ranker: pl.DataFrame | None) -> None:
         folder.table(name, table)
 
 
-def with_night(home: Home, items: list[str] = ITEM_IDS[:5], users: tuple[str, ...] = (), run_id: str = RUN_ID) -> Run:
-    """Publish a night with the same `items` for all of USERS but the last, and for `users`."""
+def with_night(home: Home, items: list[str] = ITEM_IDS[:5], users: tuple[str, ...] = (), run_id: str = RUN_ID, explain: int = 0) -> Run:
+    """Publish a night with the same `items` for all of USERS but the last, and for `users`; the first `explain` places explained."""
     rows = [
         (user, item, rank, 1.0 / rank, AS_OF, run_id, "popular now", None, 0.25 / rank)
         for user in sorted((*USERS[:-1], *users))
         for rank, item in enumerate(items, 1)
     ]
     lists = pl.DataFrame(rows, schema={column.name: column.dtype for column in RECOMMENDATIONS.columns}, orient="row")
+    lists = explained(lists, explain) if explain else lists
     promise = Promise(len(USERS), 0.5, pl.Series(ITEM_IDS))
     return home.night(publish(iter([lists]), MANIFEST | {"run_id": run_id}, home.nights, promise).name)
+
+
+def explained(lists: pl.DataFrame, places: int) -> pl.DataFrame:
+    """The lists with EXPLANATIONS: taste adds half of a score, price takes a tenth; item_0 is pinned, the others are because of it."""
+    rank, score, is_first = pl.col("rank"), pl.col("score"), pl.col("item_id") == "item_0"
+    added = {"base": score * 0.6, "taste": score * 0.5, "price": score * -0.1}
+    families = [pl.when(rank <= places).then(added.get(name, pl.lit(0.0))).cast(pl.Float32).alias(name) for name in ("base", *FAMILIES)]
+    return lists.with_columns(
+        *families,
+        because_item_id=pl.when(~is_first).then(pl.lit("item_0")),
+        because_similarity=pl.when(~is_first).then(pl.lit(0.75, pl.Float32)),
+        sources=pl.when(is_first).then(pl.lit([], pl.List(pl.String))).otherwise(pl.lit(["popularity", "text"])),
+        rules=pl.when(is_first).then(pl.lit(["pins.spring"])).otherwise(pl.lit([], pl.List(pl.String))),
+        plain_rank=pl.when(~is_first).then(rank - 1).cast(pl.Int32),
+    )
 
 
 def with_vectors(home: Home) -> None:

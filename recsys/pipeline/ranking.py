@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recsys.errors import ConfigError, FutureError, SourceError
 from recsys.lock import alone
 from recsys.pipeline import chances
 from recsys.pipeline import tables as tables_of
+from recsys.pipeline.explaining import Explainer, nearness
 from recsys.pipeline.job import Job
 from recsys.pipeline.retention import retain
 from recsys.pipeline.ruling import Ruling
@@ -47,9 +49,20 @@ class Ready:
     known: Snapshot
     events: pl.LazyFrame
 
-    def lists(self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling, see: See = lambda *_: None) -> Iterator[pl.DataFrame]:
-        """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each."""
+    @cached_property
+    def near(self) -> float:
+        """Of `nearness`: once, however many lists are asked for."""
+        return nearness(self.known)
+
+    def lists(
+        self, job: Job, user_ids: pl.Series, k: int, ruling: Ruling, see: See = lambda *_: None, explain: int = 0
+    ) -> Iterator[pl.DataFrame]:
+        """The RECOMMENDATIONS of the users (unique, sorted ids), chunk by chunk: the best `k` of each.
+
+        explain: with the columns of EXPLANATIONS, the first so many places by family; 0: without.
+        """
         known, done = self.known, 0
+        explainer = Explainer.of(known, self.model, self.near, explain)
 
         def scored(rows: Chunk) -> tuple[Chunk, NDArray[np.float64]]:
             with job.clock.stage("ranker"):
@@ -62,6 +75,8 @@ class Ready:
             listed = rules.Scored(part, pool.user, ids, scores, pool.is_seen, pool.rank, likely)
             placed = ruling.placed(rows, scores, likely)
             lists = rules.recommend(listed, rows.frame, known.as_of, self.run_id, k, job.config.project.task, placed)
+            with job.clock.stage("explain"):
+                lists = explainer.explained(rows, lists, placed)
             with job.clock.stage("monitor"):
                 see(rows.frame, lists)
             yield lists
@@ -144,7 +159,7 @@ def publish(
 
     offered = ready.known.catalogue.items["item_id"].filter(pl.Series(ready.known.eligible))
     promise = Promise(len(user_ids), job.config.publish.fewest_share, offered, ruling.hard, lambda: ruling.tally.unlikely)
-    lists = _told(job, ready.lists(job, user_ids, k, ruling, watch.see), ruling)
+    lists = _told(job, ready.lists(job, user_ids, k, ruling, watch.see, job.config.rank.explain), ruling)
     keep = 0 if out else job.config.publish.keep_nights
     manifest = request | {"sinks": [sink.name for sink in sinks]}
     night = publish_night(lists, manifest, out or job.home.nights, promise, sinks, keep, look)

@@ -1,6 +1,6 @@
 """The rules of the shop over chunks of scored candidates: read once for a moment, asked chunk by chunk, counted, and promised."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,14 +63,14 @@ class Ruling:
         return cls(book, users, config.project.task, k, hard_of(config, known, events, users))
 
     def placed(self, chunk: Chunk, score: NDArray[np.float64], chances: Chances) -> rules.Placed | None:
-        """The lists of a chunk, counted."""
+        """The lists of a chunk, counted, with the rules that acted on each row."""
         if self.book is None:
             return None
         found = ruled(self.book, chunk, score, chances, self.users, self.task)
         self.tally.add(found, self.k)
         if self.book.rules.min_score is not None:
             self.hard.floors.append(pl.DataFrame({"user_id": chunk.block.history.user_ids, "floor": found.floor}))
-        return found.placed(self.k)
+        return replace(found.placed(self.k), acted=found.acted(self.k))
 
     @property
     def notes(self) -> list[str]:

@@ -5,7 +5,7 @@ A night is written and read back; every sink stages it beside what it serves and
 
 from recsys.publish.hard import Hard, Rest
 from recsys.publish.night import Look, publish
-from recsys.publish.parts import PARTS, REFUSED, Night, Promise
+from recsys.publish.parts import PARTS, REFUSED, WHY, Night, Promise
 from recsys.publish.sink import Sink
 
-__all__ = ["PARTS", "REFUSED", "Hard", "Look", "Night", "Promise", "Rest", "Sink", "publish"]
+__all__ = ["PARTS", "REFUSED", "WHY", "Hard", "Look", "Night", "Promise", "Rest", "Sink", "publish"]

@@ -12,9 +12,9 @@ import polars as pl
 
 from recsys.atomic import MANIFEST, Draft, draft, point, pointed, remove
 from recsys.errors import PublishError
-from recsys.publish.parts import PARTS, REFUSED, Night, Promise, read_back
+from recsys.publish.parts import PARTS, REFUSED, WHY, Night, Promise, read_back
 from recsys.publish.sink import Sink
-from recsys.schema import RECOMMENDATIONS, check
+from recsys.schema import EXPLANATIONS, RECOMMENDATIONS, check
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,12 @@ def publish(
 ) -> Path:
     """Publish chunks of RECOMMENDATIONS, all rows of a user in one chunk, holding one in memory at a time; returns the night's folder.
 
-    It is `<folder>/<night id>/recommendations/part-00000.parquet ...` and `manifest.json`; `<folder>/current` names the night that is
-    served. A night published twice gets a second folder (`...-2`): a reader of the first one keeps it. `manifest` has at least
-    `as_of` (ISO) and `run_id`; added are `n_users`, `n_rows`, the digests, and `seconds`: those given plus those spent here, drawing
-    from `lists` included. `keep`: nights kept, the served one included (0: all of them). `look` is given the night before any sink is.
+    Chunks that have the columns of EXPLANATIONS beside theirs are explained: that table is written, too, in parts of the same rows.
+    It is `<folder>/<night id>/recommendations/part-00000.parquet ...`, `explanations/...` likewise, and `manifest.json`;
+    `<folder>/current` names the night that is served. A night published twice gets a second folder (`...-2`): a reader of the first one
+    keeps it. `manifest` has at least `as_of` (ISO) and `run_id`; added are `n_users`, `n_rows`, the digests, and `seconds`: those given
+    plus those spent here, drawing from `lists` included. `keep`: nights kept, the served one included (0: all of them). `look` is given
+    the night before any sink is.
 
     Raises PublishError on lists that break their promise, on no list at all and on a sink that fails, ArtefactError on a disk error,
     TableError on a chunk that is not of the schema, and what `look` raises. What was served before is then still served, by every sink
@@ -79,10 +81,12 @@ def _place(folder: Path, manifest: dict[str, Any]) -> Path:
 
 
 def _write(night: Draft, lists: Iterator[pl.DataFrame]) -> int:
-    """Write each chunk as a part; returns the number of rows."""
+    """Write each chunk as a part, its explanations beside it where it has any; returns the number of rows."""
     n_rows = 0
     for place, chunk in enumerate(lists):
         night.table(f"{PARTS}/part-{place:05d}", check(chunk, RECOMMENDATIONS).select(RECOMMENDATIONS.names))
+        if "base" in chunk.columns:
+            night.table(f"{WHY}/part-{place:05d}", check(chunk, EXPLANATIONS).select(EXPLANATIONS.names))
         n_rows += chunk.height
     if not n_rows:
         raise PublishError(f"{night.final}: there is no list to publish. {REFUSED}")

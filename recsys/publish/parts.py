@@ -8,9 +8,17 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import PublishError
+from recsys.families import FAMILIES
 from recsys.publish.hard import Hard
+from recsys.schema import EXPLANATIONS, check
 
 PARTS = "recommendations"
+WHY = "explanations"
+"""Where EXPLANATIONS lie, where a night keeps them: a part for each part of the lists, of the same rows."""
+
+ROUNDING = 1e-5
+"""How far families may sum beside a score, as a share of all they add and take: they are kept in single precision."""
+
 REFUSED = "Nothing was published; what was served before still is."
 
 
@@ -35,8 +43,12 @@ class Night:
         """Its RECOMMENDATIONS, a part at a time."""
         return (pl.read_parquet(file) for file in self._files())
 
-    def _files(self) -> list[Path]:
-        return sorted((self.path / PARTS).glob("*.parquet"))
+    def explanations(self) -> Iterator[pl.DataFrame]:
+        """Its EXPLANATIONS, a part at a time; none where it keeps none."""
+        return (pl.read_parquet(file) for file in self._files(WHY))
+
+    def _files(self, table: str = PARTS) -> list[Path]:
+        return sorted((self.path / table).glob("*.parquet"))
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,8 @@ def read_back(night: Night, promise: Promise) -> tuple[int, int]:
     """Users and rows of the parts as they lie on the disk. Raises PublishError where a list breaks its promise."""
     checked = [_check_part(part, f"{PARTS}/part-{place:05d}", promise) for place, part in enumerate(night.parts())]
     n_users, n_rows = sum(len(users) for users, _ in checked), sum(rows for _, rows in checked)
+    if (night.path / WHY).is_dir():
+        _check_explanations(night)
     n_distinct = pl.concat([users for users, _ in checked]).n_unique()
     if n_distinct != n_users:
         raise PublishError(f"{PARTS}: {n_users - n_distinct} users have rows in more than one chunk. {REFUSED}")
@@ -92,6 +106,28 @@ def _check_part(part: pl.DataFrame, name: str, promise: Promise) -> tuple[pl.Ser
     if promise.hard:
         _check_hard(part, name, promise.hard)
     return users["user_id"], part.height
+
+
+def _check_explanations(night: Night) -> None:
+    n_explained = 0
+    for place, (part, why) in enumerate(zip(night.parts(), night.explanations(), strict=False)):
+        _check_explained(part, why, f"{WHY}/part-{place:05d}")
+        n_explained += 1
+    if n_explained != night.n_parts:
+        raise PublishError(f"{WHY}: {n_explained} of {night.n_parts} parts are explained. {REFUSED}")
+
+
+def _check_explained(part: pl.DataFrame, why: pl.DataFrame, name: str) -> None:
+    keys = ["user_id", "item_id", "rank"]
+    if not check(why, EXPLANATIONS).select(keys).equals(part.select(keys)):
+        raise PublishError(f"{name}: explains other rows than {PARTS} lists. {REFUSED}")
+    added = [pl.col(column).cast(pl.Float64) for column in ("base", *FAMILIES)]
+    beside = (pl.sum_horizontal(added) - part["score"]).abs()
+    allowed = ROUNDING * pl.sum_horizontal(expression.abs() for expression in added)
+    wrong = why.filter(pl.col("base").is_not_null() & ~(beside <= allowed))
+    if wrong.height:
+        first = f"user_id={wrong['user_id'][0]}, item_id={wrong['item_id'][0]}"
+        raise PublishError(f"{name}: families of {wrong.height} of {why.height} rows do not sum to the score (first: {first}). {REFUSED}")
 
 
 def _check_hard(part: pl.DataFrame, name: str, hard: Hard) -> None:

@@ -15,6 +15,7 @@ from recsys.report.changed import changed
 from recsys.report.classification import classification_text
 from recsys.report.compare import NO_SLICES, compared, judged, reached, sliced
 from recsys.report.compare_words import NO_LISTS, answer_lines, compared_text, reach_lines
+from recsys.report.explained import NO_EXPLANATIONS, families_frame
 from recsys.report.forgotten import forgotten_text
 from recsys.report.frames import (
     backtest_frame,
@@ -45,7 +46,7 @@ from recsys.report.nights import listed, listed_for, night_checks, nights
 from recsys.report.people import active_users, history_of, moves, source_of, tonight_of, user_ids
 from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
-from recsys.report.show import shown_user, user_text
+from recsys.report.show import shown_user, user_text, whys_of
 from recsys.report.trials import search_text
 from recsys.report.unlike import chosen_rows, config_rows, cost_rows, feature_rows, shown, table_rows, window_rows
 from recsys.report.vectors import TextVectors, text_vectors
@@ -55,6 +56,7 @@ from recsys.report.words import checks_object, checks_table, chosen_text, object
 
 __all__ = [
     "NEW_DAYS",
+    "NO_EXPLANATIONS",
     "NO_LISTS",
     "NO_SLICES",
     "SEEN_IN",
@@ -92,6 +94,7 @@ __all__ = [
     "curves_frames",
     "cutoffs_frame",
     "differences_frame",
+    "families_frame",
     "feature_rows",
     "forgotten_text",
     "gate_exit_code",
@@ -156,6 +159,7 @@ __all__ = [
     "verdict_text",
     "versus",
     "volumes_frame",
+    "whys_of",
     "window_rows",
     "windows_frame",
 ]

@@ -3,9 +3,10 @@
 import polars as pl
 
 from recsys.artefacts import Home, Run, collected
+from recsys.report.explained import explanations_of
 from recsys.report.items import TITLE, before, items_of
 from recsys.report.nights import scan_night
-from recsys.rules import REASONS
+from recsys.rules import BECAUSE, REASONS
 from recsys.schema import CHANCES, INTERACTIONS
 
 LAST = "\U0010ffff"
@@ -57,19 +58,26 @@ def history_of(home: Home, source: Run, user_id: str) -> pl.DataFrame:
 
 
 def tonight_of(home: Home, night_id: str | None, user_id: str, items: pl.DataFrame | None = None) -> pl.DataFrame:
-    """rank, item_id, title, category, price, score, reason and CHANCES: the user's list of a night (None: the one that is served).
+    """rank, item_id, title, category, price, score, reason, source and CHANCES: the user's list of a night (None: the one that is served).
 
-    No row: no list. items: of `items_of`, as of the night, where they are at hand. Raises ArtefactError where nothing is published.
+    No row: no list. source: the one that placed it highest, empty for none; by what the reason says where the night keeps no
+    explanations. items: of `items_of`, as of the night, where they are at hand. Raises ArtefactError where nothing is published.
     """
     night = home.night(night_id)
     rows = collected(scan_night(night).filter(pl.col("user_id") == user_id), night)
     known = items_of(home, night, rows["item_id"]) if items is None else items
     described = rows.join(known, on="item_id", how="left").sort("rank").with_columns(pl.col("title").fill_null(pl.col("item_id")))
-    return described.select("rank", "item_id", "title", "category", "price", "score", "reason", *CHANCES)
+    found = explanations_of(night, user_id).select("item_id", source=pl.col("sources").list.first().fill_null(""))
+    if found.is_empty():
+        found = rows.select("item_id", source=pl.Series(map(source_of, rows["reason"]), dtype=pl.String))
+    listed = described.join(found, on="item_id", how="left", maintain_order="left")
+    return listed.select("rank", "item_id", "title", "category", "price", "score", "reason", "source", *CHANCES)
 
 
 def source_of(reason: str) -> str:
     """The candidate source that a reason speaks of; empty where it is of none."""
+    if reason.startswith(f"{BECAUSE} "):
+        return "text"
     return next((source for source, words in REASONS.items() if reason == words or reason.startswith(f"{words} ")), "")
 
 

@@ -1,13 +1,15 @@
-"""What `recsys show USER` prints: what somebody did last, and the list that a night offers them."""
+"""What `recsys show USER` prints: what somebody did last, the list that a night offers them, and why each item is in it."""
 
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from recsys.artefacts import Home
+from recsys.artefacts import Home, Run
 from recsys.errors import SourceError
 from recsys.report.calibration import percent
+from recsys.report.explained import explained_text, explanations_of, why
+from recsys.report.items import items_of
 from recsys.report.people import history_of, tonight_of, user_ids
 from recsys.report.plain import MISSING, aligned, figure
 from recsys.schema import CHANCES
@@ -21,6 +23,7 @@ N_NEAR = 3
 def shown_user(home: Home, night_id: str | None, user_id: str) -> dict[str, Any]:
     """user_id, night_id, as_of, run_id, `list` and `history` (latest first), ready for JSON.
 
+    Each row of the list has its `why`, None where the night keeps no explanations.
     Raises SourceError for somebody who has neither a list nor a history there, ArtefactError where nothing is published.
     """
     night = home.night(night_id)
@@ -30,8 +33,10 @@ def shown_user(home: Home, night_id: str | None, user_id: str) -> dict[str, Any]
         raise SourceError(
             f"{user_id!r} has neither a list nor a history in night {night.run_id}. There are, for example: {', '.join(near)}."
         )
+    whys = whys_of(home, night, user_id)
+    rows = [row | {"why": whys.get(row["item_id"])} for row in _plain(listed)]
     said = {key: night.manifest[key] for key in ("as_of", "run_id")}
-    return {"user_id": user_id, "night_id": night.run_id, **said, "list": _plain(listed), "history": _plain(past)}
+    return {"user_id": user_id, "night_id": night.run_id, **said, "list": rows, "history": _plain(past)}
 
 
 def user_text(shown: dict[str, Any]) -> str:
@@ -51,7 +56,17 @@ def user_text(shown: dict[str, Any]) -> str:
     )
     header = ("rank", "item_id", "title", "price", "score", "clicks", "buys", "reason")
     parts.append("The list\n" + aligned(header, listed, n_left=8) if listed else "No list: the user was not among those that were ranked.")
+    if listed:
+        parts.append(explained_text(shown["list"]))
     return "\n\n".join(parts)
+
+
+def whys_of(home: Home, night: Run, user_id: str) -> dict[str, dict[str, Any]]:
+    """item_id -> `why` of each item of a user's list; empty where the night keeps no explanations."""
+    explained = explanations_of(night, user_id)
+    near = explained["because_item_id"].drop_nulls().unique()
+    titles = dict(items_of(home, night, near).select("item_id", "title").iter_rows()) if len(near) else {}
+    return {row["item_id"]: why(row, titles) for row in explained.iter_rows(named=True)}
 
 
 def _price(price: float | None) -> str:

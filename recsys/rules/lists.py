@@ -24,6 +24,14 @@ REASONS = {
 PINNED = "placed by the shop"
 """The reason of an item that a rule pins."""
 
+BECAUSE = "because you"
+"""How a reason begins that names an item of the history."""
+
+TEXTUAL = (REASONS["text"], REASONS["text_collaborative"])
+
+TITLE_CHARACTERS = 60
+"""Of the title in a reason: as much as a line of a phone or of a mail has room for."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -71,6 +79,18 @@ def recommend(
         reason=_reason(),
         **{name: name for name in CHANCES},
     ).select(RECOMMENDATIONS.names)
+
+
+def because(lists: pl.DataFrame, title: pl.Series, is_bought: NDArray[np.bool_]) -> pl.DataFrame:
+    """The lists, where a source of text gave the reason with the item of the history that is near as the reason.
+
+    title (n,): of that item, null where none is near; is_bought (n,): did the user buy it, or like it in another way.
+    """
+    words = pl.lit(title).str.replace_all(r"\s+", " ").str.strip_chars()
+    cut = pl.when(words.str.len_chars() > TITLE_CHARACTERS).then(words.str.head(TITLE_CHARACTERS - 1) + "…").otherwise(words)
+    verb = pl.when(pl.lit(pl.Series(is_bought, dtype=pl.Boolean))).then(pl.lit("bought")).otherwise(pl.lit("liked"))
+    named = pl.format('{} {} "{}"', pl.lit(BECAUSE), verb, cut)
+    return lists.with_columns(reason=pl.when(pl.col("reason").is_in(TEXTUAL) & named.is_not_null()).then(named).otherwise("reason"))
 
 
 def _best(rows: pl.DataFrame, k: int, task: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.blocks import Bools, Floats, History, Index
 from recsys.rules.book import Book
-from recsys.rules.fill import Cap, Diversity, Worth, fill
+from recsys.rules.fill import Cap, Diversity, Worth, fill, ranks
 from recsys.rules.likeness import Likeness
 from recsys.schema import EVENT_TYPES
 
@@ -37,7 +37,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Placed:
-    """Lists of a block: user, row (-1: no candidate, pinned) and item_id (n,); rank from 1, score, is_pinned (n,)."""
+    """Lists of a block: user, row (-1: no candidate, pinned) and item_id (n,); rank from 1, score, is_pinned (n,).
+
+    acted (n rows): of `Ruled.acted`, where it was asked for.
+    """
 
     user: Index
     row: NDArray[np.int64]
@@ -45,6 +48,7 @@ class Placed:
     rank: Index
     score: NDArray[np.float64]
     is_pinned: Bools
+    acted: pl.DataFrame | None = None
 
 
 class Ruled:
@@ -114,6 +118,29 @@ class Ruled:
             is_pinned |= cells[user] == cell
         ids = self.book.items["item_id"].gather(self.item[user, cell].astype(np.uint32))
         return Placed(user.astype(np.int32), self.row[user, cell], ids, (place + 1).astype(np.int32), score, is_pinned)
+
+    def acted(self, k: int) -> pl.DataFrame:
+        """Of the rows of `placed`: rules (List of String) and plain_rank (Int32), the place without any rule, null for none.
+
+        rules: of pins those that placed the cell, of boosts those whose condition it meets, of the others those that, each alone,
+        would list it at another place than no rule does, or not at all.
+        """
+        (listed, pins), width = self.lists(self.book.rules.names, k), self.item.shape[1]
+        user, place = np.nonzero(listed >= 0)
+        cell = listed[user, place]
+        plain = ranks(self.lists((), k)[0], width)[user, cell]
+        acted = {}
+        for name in self.book.rules.names:
+            kind, _, own = name.partition(".")
+            if kind == "pins":
+                acted[name] = pins[own][user] == cell
+            elif kind == "boosts":
+                acted[name] = self._holds(f"{name}.where")[user, cell]
+            else:
+                acted[name] = ranks(self.lists((name,), k)[0], width)[user, cell] != plain
+        named = [pl.when(pl.col(name)).then(pl.lit(name)) for name in acted]
+        rank = pl.when(pl.col("plain_rank") > 0).then("plain_rank").alias("plain_rank")
+        return pl.DataFrame(acted | {"plain_rank": plain}).select(pl.concat_list(named).list.drop_nulls().alias("rules"), rank)
 
     def meant(self, pin: str) -> Bools:
         """(U,): for whom a pin is."""
