@@ -111,7 +111,8 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         one = evaluated(job, world, partial(_look, examine))
         with job.clock.all_to("refit"):
             production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
-        run = _keep(job, world, run_id, one.texts, one.models, one.judged, *one.more, production, tracker)
+        calibrated, more = one.more
+        run = _keep(job, world, run_id, one.texts, one.models, one.judged, calibrated, more, production, tracker)
     if champion(job) is None:
         run.verify()
         job.home.point(run_id)
