@@ -162,6 +162,19 @@ def test_within_the_margin_it_passes_and_beyond_it_does_not(project) -> None:
     assert failed(promote(path, code=1)) == ["ndcg@10"]
 
 
+def test_what_is_undecided_is_refused_overall_and_let_pass_for_new_items(project) -> None:
+    path, home = project
+    whole = toy_run.question("all")
+    question = replace(whole, catalogue=whole.catalogue.with_columns(item_age=pl.lit("up to 28 days")))
+    up, down = by_user(1), by_user(3)  # so that half gain more than the others lose, by luck or not
+    lists = pl.concat([(up if n % 2 else down)[n] for n in range(len(USERS))])
+    made(home, NEW, lists=lists, question=question, settings=OTHER)
+    decision = promote(path, code=1)
+    assert decision["paired"]["difference"] > -0.005 > decision["paired"]["low"]
+    assert decision["paired"]["effect_seen"] > 0.005
+    assert failed(decision) == ["ndcg@10"]
+
+
 def test_a_task_in_which_nobody_had_anything_to_find_decides_nothing(project) -> None:
     path, home = project
     made(home, NEW, settings=OTHER, question=toy_run.question("new"))

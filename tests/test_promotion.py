@@ -110,7 +110,7 @@ def test_on_another_window_the_champions_recipe_is_fitted_once_and_is_what_a_tra
 
 def test_a_recipe_that_asks_for_more_days_than_the_challenger_has_cannot_be_compared(shop: Path) -> None:
     one = home_of(shop).current()
-    _, decision = made(write(shop, 12, text={"valid_days": 1}, time={"fold_days": 1, "valid_days": 1, "test_days": 20}), promote=True)
+    _, decision = made(write(shop, 16, text={"valid_days": 1}, time={"fold_days": 1, "valid_days": 1, "test_days": 20}), promote=True)
     assert decision is not None
     assert (decision["basis"], home_of(shop).current()) == ("not comparable", one)
     assert "too few for the windows asked for" in decision["checks"][0]["words"]
