@@ -70,9 +70,9 @@ def reached(pair: Versus) -> dict[str, Row]:
 
 
 def judged(pair: Versus, task: str) -> Row:
-    """The rankers of both on the same users: n_users, only_a, only_b (users whom the other lacks, left out), answer (a sentence),
-    metrics (metric, n, a, b, difference, low, high, better, tied, worse, p, p_holm, word), and reach: the least difference `seen` by so
-    many users, and users `needed` by difference.
+    """The rankers of both on the same users: n_users, only_a, only_b (users whom the other lacks, left out), answer (a sentence) and
+    detail (its figures), metrics (metric, n, a, b, difference, low, high, better, tied, worse, p, p_holm, word), and reach: the least
+    difference `seen` by so many users, and users `needed` by difference.
 
     p_holm: corrected for the rows of metrics. Nobody in common: no metrics, and the answer says so. Raises ArtefactError where a table of
     the runs cannot be read.
@@ -82,11 +82,13 @@ def judged(pair: Versus, task: str) -> Row:
     by_a, by_b = ({metric: both[f"{metric}{suffix}"].to_numpy() for metric in METRICS} for suffix in ("", "_b"))
     metrics = _rows(evaluate.match_metrics(by_a, by_b, *_draws(pair))) if both.height else []
     reach = evaluate.reach(by_a[MAIN] - by_b[MAIN])
+    answer, detail = _answer(task, metrics[0], reach) if metrics else _nobody(task, a.height, b.height)
     return {
         "n_users": both.height,
         "only_a": a.height - both.height,
         "only_b": b.height - both.height,
-        "answer": _answer(task, metrics[0], reach) if metrics else _nobody(task, a.height, b.height),
+        "answer": answer,
+        "detail": detail,
         "metrics": metrics,
         "reach": {"seen": None if np.isnan(reach.seen) else reach.seen, "needed": {str(e): n for e, n in reach.needed.items()}},
     }
@@ -121,21 +123,22 @@ def _rows(found: Iterable[evaluate.Matched]) -> list[Row]:
     return plain
 
 
-def _answer(task: str, row: Row, reach: evaluate.Reach) -> str:
-    """The plain answer of a task, no firmer than its interval and its p-value."""
+def _answer(task: str, row: Row, reach: evaluate.Reach) -> tuple[str, str]:
+    """The plain answer of a task, no firmer than its interval and its p-value; and its figures."""
+    if row["n"] < 2:
+        return f"Task {task}: not decided: one user shows nothing.", ""
+    if row["word"] == "tied":
+        return f"Task {task}: A and B are the same to each of {row['n']:,} users.", f"{MAIN} of both: {figure(row['a'])}."
     by = f"{interval(row, 'difference', '+')} of {MAIN} over {row['n']:,} users, p {figure(row['p_holm'])} after Holm"
     counts = f"{row['better']:,} users better, {row['tied']:,} tied, {row['worse']:,} worse"
-    if row["n"] < 2:
-        return f"Task {task}: not decided: one user shows nothing."
-    if row["word"] == "tied":
-        return f"Task {task}: A and B are the same to each of {row['n']:,} users: {MAIN} {figure(row['a'])}."
     if row["word"] == "undecided":
-        return f"Task {task}: not decided: {by}; {counts}. Below {figure(reach.seen)} so many users mostly cannot tell it from luck."
+        few = f"Below {figure(reach.seen)} so many users mostly cannot tell it from luck."
+        return f"Task {task}: not decided.", f"{by}; {counts}. {few}"
     firm = "" if row["p_holm"] <= LEVEL else " by the interval alone, which luck may give: p is not below .05"
-    return f"Task {task}: A is {row['word']} than B{firm}: {by}; {counts}."
+    return f"Task {task}: A is {row['word']} than B{firm}.", f"{by}; {counts}."
 
 
-def _nobody(task: str, n_a: int, n_b: int) -> str:
+def _nobody(task: str, n_a: int, n_b: int) -> tuple[str, str]:
     if not n_a or not n_b:
-        return f"Task {task}: nobody is judged: no user had anything to find."
-    return f"Task {task}: no user was judged in both: none of the {n_a:,} of A is among the {n_b:,} of B."
+        return f"Task {task}: nobody is judged: no user had anything to find.", ""
+    return f"Task {task}: no user was judged in both: none of the {n_a:,} of A is among the {n_b:,} of B.", ""

@@ -44,22 +44,23 @@ def _not_compared(found: dict[str, Any]) -> Iterator[str]:
 
 def _compared(found: dict[str, Any]) -> Iterator[str]:
     yield prose("Comparable: the same test window, the same tables, the same notion of relevant. Paired by user.", *found["remarks"])
-    for task, of in found["tasks"].items():
+    for place, (task, of) in enumerate(found["tasks"].items()):
         yield prose(*answer_lines(of))
         if of["metrics"]:
             yield _metrics(task, of)
             yield _slices(task, of["slices"])
-            yield _changed(task, of["changed"])
+            if not place:  # long: the lists of the other task are in the JSON and on the dashboard
+                yield _changed(task, of["changed"])
 
 
 def answer_lines(of: Row) -> list[str]:
-    """The answer of a task, and who is in it on one side alone."""
+    """The answer of a task, its figures, and who is in it on one side alone."""
     alone = [
         f"{of[key]:,} users of {letter} are not in the other and were left out."
         for key, letter in (("only_a", "A"), ("only_b", "B"))
         if of[key]
     ]
-    return [of["answer"], *(alone if of["n_users"] else ())]
+    return [of["answer"], *filter(None, [of["detail"]]), *(alone if of["n_users"] else ())]
 
 
 def reach_lines(of: Row) -> list[str]:
