@@ -136,7 +136,7 @@ def ruled(case: Case) -> Ruled:
     )
     rows = [(user, item, score) for user, of_user in enumerate(offered(case)) for item, score in sorted(of_user.items())]
     user, item, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.empty(0),) * 3
-    known = {name: np.array([of_score[one] for one in score], np.float32) for name, of_score in CHANCES.items()}
+    known = {name: np.array([of_score.get(one, math.nan) for one in score], np.float32) for name, of_score in CHANCES.items()}
     return Ruled(book, Asked(history, users, user.astype(np.int32), item.astype(np.int32), score.astype(np.float64), case.is_new, known))
 
 

@@ -15,6 +15,7 @@ import polars as pl
 import psycopg
 import pytest
 import servers
+from psycopg import sql
 from redis import Redis
 from test_publish import AS_OF, RUN_ID, lists, manifest, promise
 
@@ -275,12 +276,12 @@ def test_chances_are_served_to_the_last_bit_and_null_where_unknown(place: Place,
 
 @POSTGRES_ALONE
 def test_a_night_of_before_there_were_chances_gives_way_to_one_that_has_them(place: Place, tmp_path: Path) -> None:
-    columns = "user_id text, item_id text, rank integer, score double precision, as_of timestamptz, run_id text, reason text"
     first = out(tmp_path / "first", ["a", "b", "c"], place.sink)
     with psycopg.connect(place.address) as connection:  # as an earlier recsys left it
+        table = sql.Identifier("recsys", f"night {first.name}")
         connection.execute("DROP VIEW recsys.recommendations")
-        connection.execute(f'CREATE TABLE recsys."night old" ({columns})')
-        connection.execute('CREATE VIEW recsys.recommendations AS SELECT * FROM recsys."night old"')
+        connection.execute(sql.SQL("ALTER TABLE {} DROP COLUMN click_probability, DROP COLUMN purchase_probability").format(table))
+        connection.execute(sql.SQL("CREATE VIEW recsys.recommendations AS SELECT * FROM {}").format(table))
     second = out(tmp_path / "second", ["a", "b", "c"], place.sink, day=1)
     assert first != second
     assert place.served() == (second.name, as_lists(second))
