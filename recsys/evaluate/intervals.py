@@ -23,7 +23,7 @@ TIE = 1e-12
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with its 95 % interval over n users. NaN where undefined."""
+    """A value with its 95 % interval over the n users it is defined for. NaN where undefined."""
 
     value: float
     low: float
@@ -51,7 +51,8 @@ def compare(
 ) -> tuple[dict[str, dict[str, Figure]], list[Paired]]:
     """Figures of every system and metric, and for `metrics` the paired differences of `a` against each other system.
 
-    Percentile bootstrap over users; every system meets the same resamples.
+    Percentile bootstrap over users; every system meets the same resamples. A user whose metric is NaN is left out of that figure, and
+    of its n; in `metrics` nobody may have one.
     """
     columns = {(system, metric): values for system, by_metric in per_user.items() for metric, values in by_metric.items()}
     # Differences are columns of their own: the difference of two resampled means would carry rounding where all users tie.
@@ -75,20 +76,34 @@ def mean_figure(values: Floats, bootstrap: int, seed: int) -> Figure:
     return _figure(values, bootstrap_means({"": values}, bootstrap, seed)[""])
 
 
+def weighted_figure(values: Floats, weights: Floats, bootstrap: int, seed: int) -> Figure:
+    """The mean of values (n,) by weights (n,) with its percentile bootstrap interval; a value that is NaN is left out."""
+    is_in = ~np.isnan(values)
+    values, weights = values[is_in], weights[is_in]
+    means = bootstrap_means({"part": values * weights, "whole": weights}, bootstrap, seed)
+    value = float(values @ weights / weights.sum()) if weights.any() else float("nan")
+    return Figure(value, *_interval(means["part"] / _positive(means["whole"])), len(values))
+
+
 def bootstrap_means(columns: Mapping[Key, Floats], bootstrap: int, seed: int) -> dict[Key, Floats]:
     """Means (bootstrap,) of every column (n,) over the same resamples of its rows; no column, or no row: empty or NaN.
 
+    A mean is of the values of a resample that are not NaN, or NaN where it has none.
     Source: Efron and Tibshirani 1993, chapter 6. Memory is bounded by CELLS, whatever n and `bootstrap` are.
     """
     if not columns:
         return {}
     values = np.column_stack(list(columns.values()))
-    n = len(values)
+    n, is_known = len(values), ~np.isnan(values)
+    gappy = np.flatnonzero(~is_known.all(axis=0))
+    values[~is_known], is_known = 0, is_known[:, gappy].astype(np.float64)
     means = np.full((bootstrap, len(columns)), np.nan)
     rng = np.random.default_rng(seed)
     rows = max(1, CELLS // max(n, 1))
     for start in range(0, bootstrap if n else 0, rows):
-        means[start : start + rows] = _counts(rng, min(rows, bootstrap - start), n) @ values / n
+        counts = _counts(rng, min(rows, bootstrap - start), n)
+        means[start : start + rows] = counts @ values / n
+        means[start : start + rows, gappy] *= n / _positive(counts @ is_known)
     return dict(zip(columns, means.T, strict=True))
 
 
@@ -101,11 +116,42 @@ def coverage_figure(value: float, item_index: Ints, n_items: int) -> Figure:
     On simulated Zipf catalogues of 1,000 to 4,000 items its error is 1.2 to 1.4 times the true one.
     """
     places = item_index[(item_index >= 0).any(axis=1)]
-    n, held = len(places), places >= 0
+    held = places >= 0
     lists_of = np.bincount(places[held], minlength=n_items)
     lost = ((lists_of[places] == 1) & held).sum(axis=1) / max(n_items, 1)
-    error = NORMAL_95 * float(np.sqrt((n - 1) * np.var(lost))) if n else 0.0
-    return Figure(value, max(0.0, value - error), min(1.0, value + error), n)
+    return _jackknifed(value, -lost, len(places))
+
+
+def gini_figure(value: float, item_index: Ints, n_items: int) -> Figure:
+    """Gini with value +- 1.96 standard errors of the jackknife over lists, within [0, 1]; n counts the lists that hold an item.
+
+    A jackknife for the reason of `coverage_figure`: a resample lists fewer items, so it is less even than the value. Exact: with the
+    items in order of how often they are listed, leaving a list out takes 1 from the first of those that are listed as often.
+    """
+    places = item_index[(item_index >= 0).any(axis=1)]
+    held = places >= 0
+    times = np.bincount(places[held], minlength=n_items)
+    ordered, of_place = np.sort(times), np.sort(np.where(held, times[places], 0), axis=1)
+    fallen = np.where(of_place > 0, np.searchsorted(ordered, of_place) + 1 + _nth_alike(of_place), 0).sum(axis=1)
+    left = ordered.sum() - held.sum(axis=1)
+    without = 2 * (np.arange(1, n_items + 1) @ ordered - fallen) / (max(n_items, 1) * _positive(left))
+    return _jackknifed(value, without, len(places))
+
+
+def _nth_alike(ordered: Ints) -> Ints:
+    """(n, k): how many places to the left hold the same value, of rows that rise."""
+    nth = np.zeros(ordered.shape, dtype=np.int64)
+    for place in range(1, ordered.shape[1]):
+        nth[:, place] = np.where(ordered[:, place] == ordered[:, place - 1], nth[:, place - 1] + 1, 0)
+    return nth
+
+
+def _jackknifed(value: float, without: Floats, n: int) -> Figure:
+    """`without` (n,): the value without each list, or what differs from it by a constant; NaN where nothing is left."""
+    known = without[~np.isnan(without)]
+    error = NORMAL_95 * float(np.sqrt((n - 1) * np.var(known))) if len(known) else 0.0
+    low, high = np.clip((value - error, value + error), 0, 1)
+    return Figure(value, float(low), float(high), n)
 
 
 def _counts(rng: np.random.Generator, rows: int, n: int) -> Floats:
@@ -115,7 +161,8 @@ def _counts(rng: np.random.Generator, rows: int, n: int) -> Floats:
 
 
 def _figure(values: Floats, means: Floats) -> Figure:
-    return Figure(_mean(values), *_interval(means), len(values))
+    known = values[~np.isnan(values)]
+    return Figure(_mean(known), *_interval(means), len(known))
 
 
 def _paired(a: str, b: str, metric: str, values: Floats, means: Floats) -> Paired:
@@ -128,5 +175,13 @@ def _mean(values: Floats) -> float:
 
 
 def _interval(means: Floats) -> tuple[float, float]:
-    low, high = np.percentile(means, PERCENTILES)
+    known = means[~np.isnan(means)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, PERCENTILES)
     return float(low), float(high)
+
+
+def _positive(values: Floats) -> Floats:
+    """NaN where a value is no positive number, so that nothing is divided by it."""
+    return np.where(values > 0, values, np.nan)

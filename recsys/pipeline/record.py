@@ -25,6 +25,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "windows": [_window(window, world) for window in models.ledger.windows],
         "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
+        "grouped_auc": judged.grouped_auc,
         "chosen": {
             "warm_steps": models.fitted.warm_steps,
             "steps": models.fitted.steps,
