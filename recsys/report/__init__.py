@@ -20,6 +20,8 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.further import grouped_auc_text, health_text
+from recsys.report.glossary import meanings
 from recsys.report.items import NEW_DAYS, item_of, items_of, moment_of, new_items, search_items
 from recsys.report.models import models_object, models_text
 from recsys.report.newcomer import Choices, newcomer_list
@@ -52,14 +54,17 @@ __all__ = [
     "curves_frames",
     "differences_frame",
     "forgotten_text",
+    "grouped_auc_text",
     "has_ablation",
     "headline",
+    "health_text",
     "history_of",
     "importance_frame",
     "item_of",
     "items_of",
     "listed",
     "listed_for",
+    "meanings",
     "models_object",
     "models_text",
     "moment_of",
