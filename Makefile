@@ -29,6 +29,7 @@ bench: $(VENV)/.test  # hours; each line is also a command of its own
 	$(BIN)/python -m benchmarks.postgres_copy
 	$(BIN)/python -m benchmarks.dashboard_pages
 	$(BIN)/python -m benchmarks.rules
+	$(BIN)/python -m benchmarks.metrics_speed
 	$(BIN)/python -m benchmarks.text_training
 	$(BIN)/python -m benchmarks.stale_gradient ../shared/data/amazon_toys
 	$(BIN)/python -m benchmarks.text_alone examples/online_retail.toml

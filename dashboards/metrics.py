@@ -14,6 +14,7 @@ from recsys.artefacts import Run
 SLICES = {"item_age": "age of the item", "item_popularity": "popularity of the item", "user_activity": "activity of the user"}
 FOUR = st.column_config.NumberColumn(format="%.4f")
 TOP = 20
+MAIN = ("ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10")
 
 
 def page() -> None:
@@ -101,10 +102,23 @@ def _systems(run: Run, task: str) -> None:
         st.caption("Green: the ranker is better; red: worse; grey: undecided, zero lies inside the 95 % interval of the difference.")
     shown = systems.assign(interval=[f"[{figure(low)}, {figure(high)}]" for low, high in zip(systems["low"], systems["high"], strict=True)])
     columns = {"system": "system", "ndcg@10": FOUR, "interval": "95 % interval of ndcg@10"}
-    columns |= dict.fromkeys(("recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10"), FOUR) | {"n": _count("users")}
+    columns |= dict.fromkeys(MAIN[1:], FOUR) | {"n": _count("users")}
     table(shown, f"systems {task} {run.run_id}", columns)
-    st.caption("Novelty: how rare the listed items are, in bits. Coverage: share of the catalogue in at least one list.")
     table(paired, f"paired {task} {run.run_id}", {"against": "ranker against"} | ablation.DIFFERENCE | {"word": "ranker is"})
+    _more(systems, run, task)
+
+
+def _more(systems: pd.DataFrame, run: Run, task: str) -> None:
+    meanings = report.meanings()
+    measured = [name for name in meanings if name in systems and systems[name].notna().any()]
+    further = [name for name in measured if name not in MAIN]
+    if further:
+        table(systems[["system", *further]], f"more metrics {task} {run.run_id}", {"system": "system"} | dict.fromkeys(further, FOUR))
+    for told in filter(None, (report.health_text(report.object_of(run), task), report.grouped_auc_text(report.object_of(run)))):
+        st.caption(literal(told))
+    with st.expander("What these figures say", icon=":material/help:"):
+        st.markdown("\n".join(f"- **{literal(name)}** {literal(meanings[name])}" for name in measured))
+        st.caption("Formulas, worked examples, and when each misleads: docs/metrics.md of recsys.")
 
 
 def _count(label: str) -> object:

@@ -58,7 +58,7 @@ def test_the_metrics_show_every_system_and_what_it_is_against(home: Home) -> Non
     assert app.selectbox[0].value == RUN_ID
     assert list(facts(app))[:3] == ["ndcg@10 of the ranker", "Gained by text", "Against retrieval"]
     assert facts(app)["ndcg@10 of the ranker"] == "1.0000"
-    assert len(downloads(app)) == 2
+    assert len(downloads(app)) == 3
 
 
 @pytest.mark.parametrize("part", ["Slices", "Candidates", "Learning", "Features", "Windows and cost", "Runs over time"])

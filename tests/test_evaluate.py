@@ -1,5 +1,6 @@
 """The verdict against worlds with a known answer: who is counted, what stays in the denominator, how sure a figure is."""
 
+import itertools
 import json
 import math
 import random
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys import metrics
 from recsys.errors import TableError
 from recsys.evaluate import METRICS, Question, Verdict, candidate_recall, judge
-from recsys.evaluate.intervals import bootstrap_means, compare, coverage_figure, mean_figure
+from recsys.evaluate.intervals import bootstrap_means, compare, coverage_figure, gini_figure, mean_figure, weighted_figure
 from recsys.schema import RECOMMENDATIONS
 
 Pairs = dict[str, list[str]]
@@ -100,7 +102,7 @@ def test_coverage_and_novelty_are_of_the_lists_of_users_with_truth() -> None:
 
 def test_labels_below_relevant_from_are_not_relevant() -> None:
     truth = pl.concat([truth_of({"A": ["i1"], "B": ["i1"]}, label=1), truth_of({"A": ["i2"]}, label=3)])
-    question = replace(question_of(truth, ["A", "B"]), relevant_from=2)
+    question = replace(question_of(truth, ["A", "B"]), relevant_from=2, gains=(0.0, 1.0, 2.0, 3.0))
     verdict = judge({"ranker": lists_of({"A": ["i1", "i2"], "B": ["i1"]})}, question, "ranker", 50, 7)
     assert verdict.n_without_truth == 1
     assert verdict.systems["ranker"]["mrr@10"].value == 0.5
@@ -132,6 +134,91 @@ def loop_scores(frame: pl.DataFrame, truth: dict[str, set[str]]) -> dict[str, tu
     return scores
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_the_further_figures_agree_with_a_loop_over_users(seed: int) -> None:
+    lists, question = knowing(worlds(12, seed), seed)
+    verdict = judge(lists, question, "ranker", 10, 7)
+    items = {row["item_id"]: row | {"vector": v} for row, v in zip(question.catalogue.iter_rows(named=True), question.vectors, strict=True)}
+    truth = {user: dict(rows.select("item_id", "label").rows()) for (user,), rows in question.truth.group_by("user_id")}
+    had = set(question.seen.rows())
+    for name, frame in lists.items():
+        expected = {metric: [] for metric in FURTHER}
+        for user, wanted in truth.items():
+            listed = [item for who, item, _ in sorted(frame.rows(), key=lambda row: row[2]) if who == user]
+            for metric, value in loop_further(user, listed, wanted, items, had).items():
+                expected[metric] += [] if value is None else [value]
+        for metric, values in expected.items():
+            figure = verdict.systems[name][metric]
+            assert figure.n == len(values), metric
+            assert figure.value == pytest.approx(np.mean(values) if values else math.nan, nan_ok=True), metric
+
+
+FURTHER = (
+    *("precision@10", "hit_rate@10", "ndcg_graded@10", "revenue_ndcg@10", "serendipity@10"),
+    *("ild@10", "popularity@10", "repeat_rate@10"),
+)
+
+
+def knowing(world: tuple[dict[str, pl.DataFrame], Question], seed: int = 1) -> tuple[dict[str, pl.DataFrame], Question]:
+    """The same world with labels from 1 to 3, and a question that knows prices, texts and what was seen."""
+    lists, question = world
+    rng, n = np.random.default_rng(seed), question.catalogue.height
+    prices = [None if number % 4 == 0 else float(number) for number in rng.integers(1, 20, n)]
+    labels = pl.Series(rng.integers(1, 4, question.truth.height), dtype=pl.Int32)
+    pairs = [(user, item) for user in question.users for item in question.catalogue["item_id"] if rng.random() < 0.3]
+    return lists, replace(
+        question,
+        truth=question.truth.with_columns(label=labels),
+        gains=(0.0, 1.0, 2.0, 4.0),
+        catalogue=question.catalogue.with_columns(price=pl.Series(prices, dtype=pl.Float32), n_users=pl.Series(rng.integers(0, 9, n))),
+        seen=pl.DataFrame(pairs, schema={"user_id": pl.String, "item_id": pl.String}, orient="row"),
+        vectors=rng.integers(-1, 2, (n, 2)).astype(np.float32),
+    )
+
+
+def loop_further(user: str, listed: list[str], wanted: dict[str, int], items: dict[str, dict], had: set) -> dict[str, float | None]:
+    def dcg(worths: list[float]) -> float:
+        return sum(worth / math.log2(rank + 1) for rank, worth in enumerate(worths[:10], 1))
+
+    def by_ideal(worth_of: dict[str, float]) -> float | None:
+        ideal = dcg(sorted(worth_of.values(), reverse=True))
+        return dcg([worth_of.get(item, 0.0) for item in listed]) / ideal if ideal else None
+
+    def mean(values: list[float]) -> float | None:
+        return sum(values) / len(values) if values else None
+
+    expected = sorted(items, key=lambda item: (-items[item]["n_users"], item))[:10]
+    hits = [item for item in listed if item in wanted]
+    told = [items[item]["vector"] for item in listed if items[item]["vector"].any()]
+    return {
+        "precision@10": len(hits) / 10,
+        "hit_rate@10": float(bool(hits)),
+        "ndcg_graded@10": by_ideal({item: (0.0, 1.0, 2.0, 4.0)[label] for item, label in wanted.items()}),
+        "revenue_ndcg@10": by_ideal({item: items[item]["price"] or 0.0 for item in wanted}),
+        "serendipity@10": sum(item not in expected for item in hits) / 10,
+        "ild@10": mean([1 - float(a @ b / math.hypot(*a) / math.hypot(*b)) for a, b in itertools.combinations(told, 2)]),
+        "popularity@10": mean([items[item]["n_users"] for item in listed]),
+        "repeat_rate@10": mean([(user, item) in had for item in listed]),
+    }
+
+
+def test_what_the_question_does_not_know_is_undefined_and_counted_as_nobody() -> None:
+    figures = fixture().systems["ranker"]
+    for metric in ("revenue_ndcg@10", "ild@10", "repeat_rate@10"):
+        assert (figures[metric].n, math.isnan(figures[metric].value), math.isnan(figures[metric].low)) == (0, True, True)
+    lists, question = knowing(worlds())
+    free = replace(question, catalogue=question.catalogue.with_columns(price=pl.lit(0.0)))
+    assert judge(lists, free, "ranker", 20, 7).systems["ranker"]["revenue_ndcg@10"].n == 0
+
+
+def test_the_health_of_the_judged_lists_counts_who_asked_and_got_none_or_too_few() -> None:
+    found = fixture().health
+    assert found["missing"] == {"count": 1, "share": 1 / 6}  # E
+    assert found["short"] == {"count": 5, "share": 5 / 6}
+    assert (found["duplicates"]["count"], found["unavailable"]["count"], found["strangers"]["count"]) == (0, 0, 0)
+
+
 def test_every_pair_has_a_first_and_better_tied_and_worse_make_n() -> None:
     lists, question = worlds()
     verdict = judge(lists, question, "ranker", 100, 7)
@@ -152,7 +239,7 @@ def test_a_system_against_itself_is_all_tied_and_exactly_zero() -> None:
     for pair in [*verdict.paired, *(pair for part in verdict.slices for pair in part.paired)]:
         assert (pair.difference, pair.low, pair.high) == (0.0, 0.0, 0.0)
         assert (pair.better, pair.worse) == (0, 0)
-    assert verdict.systems["twin"] == verdict.systems["ranker"]
+    assert verdict.as_dict()["systems"]["twin"] == verdict.as_dict()["systems"]["ranker"]
 
 
 def test_a_constant_gain_is_certain_however_much_users_differ() -> None:
@@ -193,6 +280,43 @@ def test_the_interval_of_coverage_is_the_delete_one_list_jackknife() -> None:
     figure = coverage_figure(value, places, 80)
     assert (figure.low, figure.high) == pytest.approx((value - error, value + error))
     assert coverage_figure(1.0, np.arange(30)[:, None], 30).high == 1.0
+
+
+def test_the_interval_of_gini_is_the_delete_one_list_jackknife() -> None:
+    rng = np.random.default_rng(4)
+    places = np.argsort(rng.gumbel(size=(30, 40)) - np.log(np.arange(1, 41)), axis=1)[:, -5:]
+    places[3, 2:], places[7] = -1, -1
+    value = metrics.gini(places, 40)
+    full = [row for row in range(30) if row != 7]
+    without = [metrics.gini(np.delete(places, row, axis=0), 40) for row in full]
+    error = 1.959964 * math.sqrt(28 / 29 * sum((share - np.mean(without)) ** 2 for share in without))
+    figure = gini_figure(value, places, 40)
+    assert (figure.low, figure.high) == pytest.approx((value - error, value + error), abs=1e-12)
+    assert figure.n == 29
+    nothing = gini_figure(math.nan, np.full((2, 3), -1), 40)
+    assert (math.isnan(nothing.low), math.isnan(nothing.high), nothing.n) == (True, True, 0)
+
+
+def test_a_bootstrap_mean_is_of_the_users_that_a_resample_has_a_value_for() -> None:
+    values = np.where(np.arange(60) % 3 == 0, np.nan, np.random.default_rng(2).normal(size=60))
+    means = bootstrap_means({"whole": np.ones(60), "gappy": values, "of none": np.full(60, np.nan)}, 500, 7)
+    rng = np.random.default_rng(7)
+    drawn = rng.integers(0, 60, (500, 60))
+    assert means["gappy"] == pytest.approx(np.nanmean(values[drawn], axis=1))
+    assert means["whole"].tolist() == [1.0] * 500
+    assert np.isnan(means["of none"]).all()
+    figures, _ = compare({"ranker": {"m": values}}, "ranker", (), 500, 7)
+    assert figures["ranker"]["m"].n == 40
+    assert figures["ranker"]["m"].value == pytest.approx(np.nanmean(values))
+
+
+def test_a_weighted_figure_weighs_value_and_interval_alike() -> None:
+    values, weights = np.array([0.2, 0.8, np.nan, 0.5]), np.array([10.0, 30.0, 99.0, 0.0])
+    figure = weighted_figure(values, weights, 200, 7)
+    assert (figure.value, figure.n) == (pytest.approx(0.65), 3)
+    assert figure.low <= 0.65 <= figure.high <= 0.8
+    nothing = weighted_figure(np.array([np.nan]), np.array([3.0]), 20, 7)
+    assert (math.isnan(nothing.value), math.isnan(nothing.low), nothing.n) == (True, True, 0)
 
 
 def test_a_slice_of_users_takes_those_users() -> None:
@@ -238,7 +362,7 @@ def test_the_order_of_rows_changes_no_byte() -> None:
 
 def test_the_json_has_every_system_and_metric_and_null_where_undefined() -> None:
     whole = json.loads(json.dumps(fixture().as_dict(), allow_nan=False))
-    assert set(whole) == {"systems", "paired", "slices", "n_without_truth"}
+    assert set(whole) == {"systems", "paired", "slices", "n_without_truth", "health"}
     for system in ("popularity", "ranker"):
         assert tuple(whole["systems"][system]) == METRICS
         assert all(set(figure) == {"value", "low", "high", "n"} for figure in whole["systems"][system].values())
@@ -249,7 +373,8 @@ def test_the_json_has_every_system_and_metric_and_null_where_undefined() -> None
 
 
 def test_one_user_is_judged_with_an_interval_of_no_width() -> None:
-    verdict = judge({"ranker": lists_of({"A": ["x1", "i1"]})}, question_of(truth_of({"A": ["i1"]}), ["A"]), "ranker", 20, 7)
+    lists, question = knowing(({"ranker": lists_of({"A": ["x1", "i1"]})}, question_of(truth_of({"A": ["i1"]}), ["A"])))
+    verdict = judge(lists, replace(question, vectors=np.ones((len(ITEMS), 2))), "ranker", 20, 7)
     for metric in METRICS:
         figure = verdict.systems["ranker"][metric]
         assert figure.low == figure.value == figure.high
@@ -288,6 +413,7 @@ def test_lists_that_cannot_be_judged_are_refused_by_name(rows: list[tuple[str, s
     [
         (truth_of({"A": ["i1", "i1"]}), "repeat a user and item"),
         (truth_of({"A": ["i1"]}, label=0), "label below 1"),
+        (truth_of({"A": ["i1"]}, label=2), "label above 1, the last with a gain"),
         (truth_of({"Z": ["i1"]}), "users without a query"),
         (truth_of({"A": ["nowhere"]}), "outside the catalogue"),
         (truth_of({"A": ["i1"]}).with_columns(pl.col("label").cast(pl.Int64)), "'label' is Int64"),

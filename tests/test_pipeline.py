@@ -50,6 +50,11 @@ def test_the_report_has_every_system_and_its_figures(checkerboard) -> None:
     for task in ("all", "new"):
         assert set(report["tasks"][task]["systems"]) == set(SYSTEMS)
         assert {row["b"] for row in report["tasks"][task]["paired"]} == set(SYSTEMS) - {"ranker"}
+        judged = report["tasks"][task]["systems"]["ranker"]
+        assert {metric for metric, figure in judged.items() if not figure["n"]} == set()
+    assert report["tasks"]["new"]["systems"]["ranker"]["repeat_rate@10"]["value"] == 0
+    assert report["tasks"]["all"]["systems"]["repurchase"]["repeat_rate@10"]["value"] > 0.5
+    assert report["grouped_auc"] is None
     assert [w["name"] for w in report["windows"]] == ["text", "fold_1", "fold_2", "valid", "test"]
     assert set(report["seconds"]) == {"ingest", "text", "candidates", "features", "ranker", "evaluate", "refit"}
 
@@ -66,6 +71,25 @@ def test_a_run_keeps_what_its_verdict_was_asked_and_can_be_judged_by_it_again(ch
         assert again.per_user.height
         assert again.per_user.select(columns).equals(kept.select(columns))
         assert again.n_without_truth == run.record("report")["tasks"][task]["n_without_truth"]
+
+
+def test_the_ranker_is_judged_by_what_was_shown_and_what_it_has_no_score_for_is_counted(checkerboard, tmp_path) -> None:
+    world, start = worlds.checkerboard(), worlds.END - timedelta(days=windows_of(checkerboard[0])[-1][1])
+    inside = world.events.filter(pl.col("event_time") >= start)
+    users = inside["user_id"].unique().sort()
+    went_for = set(inside.filter(pl.col("event_type") != "return").select("user_id", "item_id").rows())
+    rng = np.random.default_rng(5)
+    passed_over = {(user, f"i{2 * item + 1 - worlds.parity(user):03}") for user in users for item in rng.choice(20, 4, replace=False)}
+    # Some users are shown what they went for alone, twice over; somebody who never acts is shown something, and is not asked.
+    shown = [(u, i) for u, i in passed_over if u not in users[:3]] + sorted(went_for) * 2 + [("stranger", "i000")]
+    impressions = worlds.events_table([(user, item, "impression", start + timedelta(hours=1)) for user, item in shown])
+    events = pl.concat([world.events, impressions]).sort("user_id", "event_time", "item_id", "event_type")
+    found = face.train(worlds.write_world(tmp_path, world.items, events)).record("report")["grouped_auc"]
+    assert found["shown"] == len(set(shown)) - 1
+    assert found["n"] + found["n_left_out"] <= len(users)
+    assert found["n_left_out"] >= 3
+    assert 0 <= found["not_candidates"] < found["shown"]
+    assert 0.8 < found["low"] <= found["value"] <= found["high"] <= 1
 
 
 def test_the_vectors_that_a_page_compares_are_those_of_the_text_source_without_its_model(checkerboard) -> None:

@@ -11,7 +11,7 @@ USERS = ["a", "b", "c"]
 ITEMS = ["i1", "i2", "i3", "i4"]
 
 
-def question(truth: list[tuple[str, str]]) -> evaluate.Question:
+def question(truth: list[tuple[str, str]], prices: list[float | None]) -> evaluate.Question:
     return evaluate.Question(
         truth=pl.DataFrame(
             [(u, i, 1) for u, i in truth], schema={"user_id": pl.String, "item_id": pl.String, "label": pl.Int32}, orient="row"
@@ -19,7 +19,10 @@ def question(truth: list[tuple[str, str]]) -> evaluate.Question:
         users=pl.Series("user_id", USERS),
         relevant_from=1,
         gains=(0.0, 1.0),
-        catalogue=pl.DataFrame({"item_id": ITEMS, "n_users": [1] * 4, "item_age": ["older"] * 4, "item_popularity": ["head"] * 4}),
+        catalogue=pl.DataFrame(
+            {"item_id": ITEMS, "n_users": [1] * 4, "item_age": ["older"] * 4, "item_popularity": ["head"] * 4, "price": prices},
+            schema_overrides={"price": pl.Float32},
+        ),
         user_slices=pl.DataFrame({"user_id": USERS, "user_activity": ["some"] * 3}),
         n_all_users=3,
     )
@@ -33,8 +36,7 @@ def lists(*items: str) -> pl.DataFrame:
 
 def priced(prices: list[float | None], truth: list[tuple[str, str]]) -> dict[str, evaluate.Price]:
     asked = {"none": lists("i1", "i2"), "capped": lists("i2"), "empty": lists("i1").head(0)}
-    of_items = pl.DataFrame({"item_id": ITEMS[::-1], "price": prices[::-1]}, schema={"item_id": pl.String, "price": pl.Float32})
-    return {one.name: one for one in evaluate.price_lists(asked, question(truth), "none", of_items, 100, 7)}
+    return {one.name: one for one in evaluate.price_lists(asked, question(truth, prices), "none", 100, 7)}
 
 
 TRUTH = [("a", "i1"), ("a", "i2"), ("b", "i2")]

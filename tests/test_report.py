@@ -14,10 +14,10 @@ from recsys import metrics, report
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError
 from recsys.ingest.checks import CheckResult
-from recsys.report import rows
+from recsys.report import further, rows
 from recsys.report.plain import aligned
 
-METRICS = {"ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10"}
+METRICS = {"ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10", *rows.MORE}
 
 
 @pytest.fixture
@@ -75,6 +75,44 @@ def test_a_distillation_is_told_with_its_loss_and_its_gain(run: Run) -> None:
 def test_the_text_fits_110_columns_and_has_no_colour_codes(text: str) -> None:
     assert max(map(len, text.split("\n"))) <= 110
     assert "\x1b" not in text
+
+
+def test_the_further_metrics_have_a_table_of_their_own_and_the_lists_are_said_to_be_whole(run: Run, text: str) -> None:
+    heads = next(part for part in text.split("\n\n") if part.startswith("More metrics at 10 places")).split("\n")[1]
+    assert re.split(r"\s{2,}", heads.strip()) == ["system", *further.HEADS.values()]
+    assert tuple(further.HEADS) == rows.MORE
+    first = section(text, "More metrics at 10 places (docs/metrics.md), task all")[0].split()
+    figures = report.object_of(run)["tasks"]["all"]["systems"]["ranker"]
+    assert first[0] == "ranker"
+    assert first[1:] == [f"{figures[metric]['value']:.{1 if metric == 'popularity@10' else 4}f}" for metric in rows.MORE]
+    assert "Lists of the ranker: 0 users got none, 0 fewer than 10 items; 0 items stand twice in a list, 0 may not be shown." in " ".join(
+        text.split()
+    )
+
+
+def test_the_grouped_auc_is_told_with_what_is_not_in_it(home: Home) -> None:
+    figure = {"value": 0.61, "low": 0.58, "high": 0.64, "n": 1234, "n_left_out": 9, "shown": 56789, "not_candidates": 4321}
+    words = " ".join(report.verdict_text(with_run(home, {"grouped_auc": figure})).split())
+    assert "Grouped AUC of the ranker: 0.6100 [0.5800, 0.6400] of 1,234 users, over 56,789 pairs of user and item shown" in words
+    assert "4,321 of which were no candidates; 9 users went for all of it or for none and are left out." in words
+    undefined = report.grouped_auc_text({"grouped_auc": figure | {"value": None, "low": None, "high": None, "n": 0}})
+    assert undefined.startswith("Grouped AUC of the ranker: none, over 56,789 pairs")
+
+
+def test_a_run_of_before_the_further_metrics_is_told_without_them(run: Run) -> None:
+    path = run.file("report.json")
+    old = report.object_of(run)
+    for content in old["tasks"].values():
+        del content["health"]
+        for by_metric in content["systems"].values():
+            for metric in rows.MORE:
+                del by_metric[metric]
+    path.write_text(json.dumps(old))
+    told = report.verdict_text(run)
+    assert "More metrics" not in told
+    assert "Lists of the ranker" not in told
+    assert report.systems_frame(run, "all")[list(rows.MORE)].isna().all(axis=None)
+    assert report.health_text(old, "all") == report.grouped_auc_text(old) == ""
 
 
 def test_the_primary_task_comes_first_and_is_called_so(text: str) -> None:

@@ -276,10 +276,13 @@ def question(task: str) -> evaluate.Question:
                 "item_age": ["older"] * 10,
                 "item_popularity": ["head"] * 10,
                 "item_category": ["Light"] * 10,
+                "price": [None, *[5.0] * 9],
             }
         ),
         user_slices=pl.DataFrame({"user_id": USERS, "user_activity": ["1 to 9 items"] * 12}),
         n_all_users=12,
+        seen=pl.DataFrame({"user_id": USERS, "item_id": ITEM_IDS[:1] * 12}),
+        vectors=np.eye(10, 4),
     )
 
 

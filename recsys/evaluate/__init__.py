@@ -1,7 +1,9 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
 from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
-from recsys.evaluate.intervals import Figure, Paired, compare
+from recsys.evaluate.frames import MEASURES, Measured, measure, rank_by_score
+from recsys.evaluate.health import list_health
+from recsys.evaluate.intervals import Figure, Paired, compare, mean_figure, weighted_figure
 from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
 from recsys.evaluate.matched import EFFECTS, PERMUTATIONS, Matched, Reach, match_metrics, match_slices, reach
 from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_overlap
@@ -19,6 +21,7 @@ __all__ = [
     "EFFECTS",
     "KEPT_SCALES",
     "KEPT_TABLES",
+    "MEASURES",
     "METRICS",
     "PERMUTATIONS",
     "PERSISTENCE",
@@ -30,6 +33,7 @@ __all__ = [
     "Figure",
     "K",
     "Matched",
+    "Measured",
     "Over",
     "Paired",
     "PairedSlice",
@@ -51,9 +55,12 @@ __all__ = [
     "holm",
     "judge",
     "judge_pairs",
+    "list_health",
     "log_loss",
     "match_metrics",
     "match_slices",
+    "mean_figure",
+    "measure",
     "overlap_by_user",
     "permutation_p",
     "price_lists",
@@ -61,10 +68,12 @@ __all__ = [
     "question_scales",
     "question_tables",
     "rank_biased_overlap",
+    "rank_by_score",
     "reach",
     "reliability",
     "sliced",
     "spread",
     "users_needed",
+    "weighted_figure",
     "without_nan",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from recsys import metrics
@@ -18,7 +17,7 @@ METRIC = "ndcg@10"
 @dataclass(frozen=True)
 class Price:
     """Of one kind of lists: ndcg@10, its paired difference against the lists without the change (None: these are they), coverage@10,
-    revenue@10: the sum of the prices of relevant items in the lists of all judged users; None where no relevant item has a price.
+    revenue@10 added up over all judged users; None where no relevant item has a price.
     """
 
     name: str
@@ -33,12 +32,10 @@ class Price:
         return plain
 
 
-def price_lists(
-    lists: Mapping[str, pl.DataFrame], question: Question, without: str, item_prices: pl.DataFrame, bootstrap: int, seed: int
-) -> list[Price]:
+def price_lists(lists: Mapping[str, pl.DataFrame], question: Question, without: str, bootstrap: int, seed: int) -> list[Price]:
     """A Price of each kind of lists (as `judge` takes them), against those of the name `without`.
 
-    item_prices: item_id, price (Float32, null where nobody knows it). Raises TableError as `judge` does.
+    The prices are those of the question's catalogue. Raises TableError as `judge` does.
     """
     dense = {name: question.lists(frame, name) for name, frame in lists.items()}
     hits = {name: places.label >= question.relevant_from for name, places in dense.items()}
@@ -46,17 +43,14 @@ def price_lists(
     others = [(name, without) for name in lists if name != without]
     paired = {pair.a: pair for pair in paired_figures(per_user, others, METRIC, bootstrap, seed)}
     n_items = question.catalogue.height
-    prices = question.catalogue.select("item_id").join(item_prices, on="item_id", how="left", maintain_order="left")["price"]
-    is_priced = prices.fill_nan(None).is_not_null().to_numpy()
-    has_price = bool(question.relevant_where(is_priced).sum())
-    worth = prices.fill_nan(None).fill_null(0).to_numpy().astype(np.float64)
+    worth = question.worth
     return [
         Price(
             name,
             mean_figure(per_user[name][METRIC], bootstrap, seed),
             paired.get(name),
             coverage_figure(metrics.coverage(places.item_index, n_items), places.item_index, n_items),
-            float(worth[places.item_index[hits[name]]].sum()) if has_price else None,
+            None if worth is None else float(metrics.revenue(hits[name], worth[places.item_index]).sum()),
         )
         for name, places in dense.items()
     ]

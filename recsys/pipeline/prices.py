@@ -38,8 +38,7 @@ def price(job: Job, world: World, known: Snapshot, window: timeline.Window, rank
         lists = pl.concat(_lists(job, world, known, question.users, ranker, calibration))
         by_name = {str(name): frame.drop("name") for (name,), frame in lists.group_by("name", maintain_order=True)}
         asked = {name: by_name.get(name, lists.head(0).drop("name")) for name in (WITHOUT, *config.rules.names, TOGETHER)}
-        item_prices = known.catalogue.items.select("item_id").with_columns(price=known.items.values["item_price"])
-        found = evaluate.price_lists(asked, question, WITHOUT, item_prices, config.evaluate.bootstrap, config.project.seed)
+        found = evaluate.price_lists(asked, question, WITHOUT, config.evaluate.bootstrap, config.project.seed)
     notes = [*book_of(config, known, users).notes(_places(job)), *_unmet(config, calibration)]
     return {"rules": {"task": config.project.task, "lists": [one.as_dict() for one in found], "notes": notes}}
 

@@ -25,6 +25,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "windows": windows_of(models.ledger, world),
         "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
+        "grouped_auc": judged.grouped_auc,
         "chosen": chosen_of(models),
         "distillation": asdict(models.fitted.distilled) if models.fitted.distilled else None,
         "classification": models.fitted.classification,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from recsys import candidates, evaluate, text, timeline
 from recsys.blocks import Bools, Floats
 from recsys.config import TASKS
+from recsys.pipeline import exposed
 from recsys.pipeline.job import Clock, Display
 from recsys.pipeline.snapshot import Chunk, Snapshot, as_lists, best, chunks, labels
 from recsys.ranker import Ranker
@@ -24,12 +26,15 @@ K = evaluate.K
 
 @dataclass(frozen=True)
 class Judged:
-    """Verdict of each task, what was asked, the lists behind them (task, system, user_id, item_id, rank), the recall of the candidates."""
+    """Verdict of each task, what was asked, the lists behind them (task, system, user_id, item_id, rank), the recall of the candidates,
+    and the grouped AUC of the ranker over what was shown: None where the events have no impression.
+    """
 
     tasks: dict[str, evaluate.Verdict]
     asked: dict[str, evaluate.Question]
     lists: pl.DataFrame
     candidate_recall: dict[str, object]
+    grouped_auc: dict[str, Any] | None
 
     @property
     def per_user(self) -> pl.DataFrame:
@@ -46,20 +51,24 @@ def judge(
         asked = questions(snapshot, events, window)
     users, truth = asked["all"].users, asked["all"].truth
     relevant = truth.filter(pl.col("label") >= config.evaluate.relevant_from)
+    shown = exposed.shown_pairs(events, window, users, relevant)
     lists: list[pl.DataFrame] = []
     hits: list[pl.DataFrame] = []
+    scored: list[pl.DataFrame] = []
     done = 0
     for chunk in chunks(snapshot, events, users, clock):
         with clock.stage("evaluate"):
             lists += list(_chunk_lists(snapshot, chunk, rankers))
             hits.append(_hits(snapshot, chunk, relevant))
+            scored += [exposed.scored(chunk, snapshot.catalogue, rankers["ranker"], shown)] if shown.height else []
         done += chunk.block.history.n_users
         display.progress("ranking the test window", done, len(users))
     with clock.stage("evaluate"):
         together = pl.concat(lists).sort("task", "system", "user_id", "rank")
         verdicts = {task: _verdict(snapshot, question, together.filter(pl.col("task") == task)) for task, question in asked.items()}
         recall = evaluate.candidate_recall(pl.concat(hits), truth, tuple(snapshot.sources), config.evaluate.relevant_from)
-    return Judged(verdicts, asked, together, recall)
+        grouped = exposed.grouped_auc(shown, scored, config.evaluate.bootstrap, config.project.seed) if shown.height else None
+    return Judged(verdicts, asked, together, recall, grouped)
 
 
 def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window) -> dict[str, evaluate.Question]:
@@ -77,6 +86,8 @@ def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window)
         catalogue=item_slices(snapshot, seen),
         user_slices=user_slices(users, seen),
         n_all_users=snapshot.n_users,
+        seen=seen,
+        vectors=snapshot.text.frozen[snapshot.eligible],
     )
     unseen = truth.join(seen, on=["user_id", "item_id"], how="anti", maintain_order="left")
     return {task: replace(whole, truth=unseen) if task == "new" else whole for task in TASKS}
@@ -146,14 +157,14 @@ def _verdict(snapshot: Snapshot, question: evaluate.Question, lists: pl.DataFram
 
 def item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
     """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest,
-    item_category as the shop gives it.
+    item_category as the shop gives it; and the price as of now.
     """
     n_users = seen.group_by("item_id").agg(n_users=pl.len())
     age = pl.col("item_since_first_event")
     place = pl.col("n_users").rank("ordinal", descending=True) / pl.len()
     return (
         snapshot.catalogue.items.select("item_id", "category")
-        .with_columns(snapshot.items.values["item_since_first_event"])
+        .with_columns(snapshot.items.values["item_since_first_event"], price=snapshot.items.values["item_price"])
         .filter(pl.Series(snapshot.eligible))
         .join(n_users, on="item_id", how="left", maintain_order="left")
         .with_columns(pl.col("n_users").fill_null(0))
@@ -171,6 +182,7 @@ def item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
             .then(pl.lit("middle: next 40 %"))
             .otherwise(pl.lit("tail: the rest")),
             item_category=pl.col("category").fill_null("no category"),
+            price="price",
         )
     )
 

@@ -37,7 +37,9 @@ from recsys.report.frames import (
     variants_frame,
     windows_frame,
 )
+from recsys.report.further import grouped_auc_text, health_text
 from recsys.report.gate import gate_exit_code, gate_text
+from recsys.report.glossary import meanings
 from recsys.report.items import NEW_DAYS, item_of, items_of, moment_of, new_items, search_items
 from recsys.report.models import models_object, models_text, run_states
 from recsys.report.newcomer import Choices, newcomer_list
@@ -99,9 +101,11 @@ __all__ = [
     "forgotten_text",
     "gate_exit_code",
     "gate_text",
+    "grouped_auc_text",
     "has_ablation",
     "has_calibration",
     "headline",
+    "health_text",
     "history_of",
     "importance_frame",
     "item_of",
@@ -109,6 +113,7 @@ __all__ = [
     "judged",
     "listed",
     "listed_for",
+    "meanings",
     "models_object",
     "models_text",
     "moment_of",

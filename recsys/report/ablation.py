@@ -5,9 +5,9 @@ from typing import Any
 
 from recsys.artefacts import Run
 from recsys.report import rows
-from recsys.report.plain import aligned, figure
+from recsys.report.plain import aligned, figure, prose
 from recsys.report.rows import MAIN, Report, Row
-from recsys.report.words import interval, object_of, prose
+from recsys.report.words import interval, object_of
 
 WITHOUT, ALONE, WHOLE = "no_text", "tuned", "tuned_collaborative"
 MEANINGS = {

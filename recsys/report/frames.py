@@ -17,7 +17,7 @@ def tasks_of(run: Run) -> list[str]:
 
 
 def systems_frame(run: Run, task: str) -> "pd.DataFrame":
-    """system, every metric of the verdict, low and high of ndcg@10, n, n_lists; the best first; NaN where undefined."""
+    """system, every metric of the verdict, low and high of ndcg@10, n, n_lists; the best first; NaN where undefined or not measured."""
     return _frame(rows.systems(run.record("report"), task), text=("system",))
 
 

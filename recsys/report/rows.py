@@ -6,6 +6,12 @@ Row = dict[str, Any]
 Report = dict[str, Any]
 
 METRICS = ("ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10")
+MORE = (
+    *("precision@10", "hit_rate@10", "ndcg_graded@10", "revenue_ndcg@10", "serendipity@10"),
+    *("ild@10", "popularity@10", "repeat_rate@10", "gini@10"),
+)
+"""Further metrics, which a run of before they were measured lacks."""
+
 JUDGED, WITHOUT_TEXT = "ranker", "ranker_no_text"
 MAIN = "ndcg@10"
 SEEN_IN = {
@@ -20,12 +26,13 @@ def tasks(report: Report) -> list[str]:
 
 
 def systems(report: Report, task: str) -> list[Row]:
-    """system, every metric, low and high of ndcg@10, n users, n_lists: the best by ndcg@10 first."""
+    """system, every metric (None where the run has not measured it), low and high of ndcg@10, n users, n_lists: the best first."""
     found = report["tasks"][task]["systems"]
     rows = [
         {
             "system": name,
             **{metric: by[metric]["value"] for metric in METRICS},
+            **{metric: by.get(metric, {}).get("value") for metric in MORE},
             "low": by[MAIN]["low"],
             "high": by[MAIN]["high"],
             "n": by[MAIN]["n"],
@@ -34,6 +41,11 @@ def systems(report: Report, task: str) -> list[Row]:
         for name, by in found.items()
     ]
     return sorted(rows, key=lambda row: (_descending(row[MAIN]), row["system"]))
+
+
+def has_more(report: Report, task: str) -> bool:
+    """Were the metrics of MORE measured in this run."""
+    return any(metric in by for by in report["tasks"][task]["systems"].values() for metric in MORE)
 
 
 def paired(report: Report, task: str, metric: str = MAIN) -> list[Row]:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 from recsys.artefacts import Home, Run
 from recsys.config_rules import Rules
 from recsys.errors import ArtefactError
-from recsys.report.plain import MISSING, aligned, figure
+from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import MAIN, Report
-from recsys.report.words import interval, prose
+from recsys.report.words import interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from recsys.report.plain import aligned, figure
-from recsys.report.words import WIDTH
+from recsys.report.plain import WIDTH, aligned, figure
 
 if TYPE_CHECKING:
     from recsys.pipeline.search import Found, Part

@@ -1,14 +1,14 @@
 """What `recsys init`, `check`, `train`, `report` and `suggest` print: plain aligned tables that no pipe wraps, and nothing is cut short."""
 
 import dataclasses
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from recsys.artefacts import Run
 from recsys.report import rows
 from recsys.report.classification import classification_text
-from recsys.report.plain import MISSING, aligned, figure
+from recsys.report.further import grouped_auc_text, more_text
+from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from recsys.ingest import CheckResult
     from recsys.pipeline.starting import Started
-
-WIDTH = 110
-"""Columns of the terminal that the verdict is made for."""
 
 
 def object_of(run: Run) -> dict[str, Any]:
@@ -31,8 +28,10 @@ def verdict_text(run: Run) -> str:
     report = object_of(run)
     parts = [_heading(report), _windows(report)]
     for task in rows.tasks(report):
-        parts += [_task_heading(report, task), _systems(report, task), _paired(report, task), _slices(report, task)]
-    return "\n\n".join([*parts, _recall(report), *_classification(report), _costs(report)])
+        parts += [_task_heading(report, task), _systems(report, task), more_text(report, task)]
+        parts += [_paired(report, task), _slices(report, task)]
+    parts += [_recall(report), prose(grouped_auc_text(report)), *_classification(report), _costs(report)]
+    return "\n\n".join(filter(None, parts))
 
 
 def checks_table(results: "Iterable[CheckResult]") -> str:
@@ -107,11 +106,6 @@ def _distillation(found: Row | None) -> Iterator[str]:
             f"its own validation {figure(found['teacher_ndcg'])} before, {figure(found['student_ndcg'])} after; "
             f"it encodes {gain:.2f} times as many texts a second."
         )
-
-
-def prose(*sentences: str) -> str:
-    """Each sentence on a line of its own, broken between words where it is longer than a terminal is wide."""
-    return "\n".join(textwrap.fill(one, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for one in sentences)
 
 
 def _windows(report: Report) -> str:

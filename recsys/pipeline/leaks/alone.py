@@ -31,7 +31,7 @@ class Alone:
 def features_alone(part: Looked, catalogue: Catalogue, events: pl.DataFrame, labels: dict[str, int], limits: Check) -> CheckResult:
     """Every feature, on the candidates as of the window's start: label > 0 against none, among the candidates of one user."""
     frame, is_chosen, user = _rows(part, catalogue, timeline.truth(events, part.window, labels))
-    judged = metrics.grouped_auc(is_chosen, np.zeros(len(user)), user)
+    judged = metrics.auc_by_group(is_chosen, np.zeros(len(user)), user, int(user.max(initial=-1)) + 1)
     n_users = int((~np.isnan(judged)).sum())
     if n_users < FEWEST:
         return unjudged(NAME, f"only {n_users} users chose one of their candidates in {part.window.name}, {FEWEST} are needed")
@@ -69,7 +69,7 @@ def _alone(values: pl.Series, is_chosen: np.ndarray, user: np.ndarray) -> Alone:
 
 
 def _mean_auc(is_chosen: np.ndarray, values: Floats, user: np.ndarray) -> float:
-    return float(np.nanmean(metrics.grouped_auc(is_chosen, values, user)))
+    return float(np.nanmean(metrics.auc_by_group(is_chosen, values, user, int(user.max(initial=-1)) + 1)))
 
 
 def strength(auc: float) -> float:
