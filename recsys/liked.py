@@ -46,7 +46,7 @@ def near_from(vectors: Floats, seed: int) -> float:
 
 def highest(cosine: Floats) -> Floats:
     """The highest of each row, NaN where there is none."""
-    none: Bools = np.isnan(cosine).all(axis=1)
+    none: Bools = np.asarray(np.isnan(cosine).all(axis=1))
     return np.where(none, np.nan, np.nanmax(np.where(none[:, None], 0, cosine), axis=1)).astype(np.float32)
 
 

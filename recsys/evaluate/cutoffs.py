@@ -13,7 +13,7 @@ import polars as pl
 from recsys.errors import TableError
 from recsys.evaluate.intervals import TIE, Figure, Paired, compare, summed
 from recsys.evaluate.significance import holm, permutation_p
-from recsys.evaluate.verdict import PER_USER, without_nan
+from recsys.evaluate.verdict import PAIRED, without_nan
 from recsys.metrics import Floats
 
 METRIC = "ndcg@10"
@@ -119,11 +119,10 @@ def _together(
     keys = by_system[a].select(KEYS)
     _refuse_others(by_system, keys)
     user = keys["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    per_row = {name: {metric: frame[metric].to_numpy() for metric in PER_USER} for name, frame in by_system.items()}
+    per_row = {name: {metric: frame[metric].to_numpy() for metric in PAIRED} for name, frame in by_system.items()}
     figures, pairs = compare(per_row, a, (METRIC,), bootstrap, seed, user)
     systems = {
-        name: {metric: Over(figures[name][metric], spread(_by_cutoff(keys, per_row[name][metric]))) for metric in PER_USER}
-        for name in names
+        name: {metric: Over(figures[name][metric], spread(_by_cutoff(keys, per_row[name][metric]))) for metric in PAIRED} for name in names
     }
     found = []
     for pair in pairs:

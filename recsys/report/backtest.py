@@ -5,9 +5,9 @@ from typing import Any
 
 from recsys.artefacts import Home, Run
 from recsys.report import rows
-from recsys.report.plain import MISSING, aligned, figure
+from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import JUDGED, MAIN, WITHOUT_TEXT, Report, Row
-from recsys.report.words import interval, prose
+from recsys.report.words import interval
 
 SHARES = ("value", "alone", "only")
 SPREAD = ("mean", "lowest", "highest", "sd")

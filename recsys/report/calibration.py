@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from recsys.artefacts import Run
-from recsys.report.plain import MISSING, aligned, figure
+from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import Report, Row, tasks
-from recsys.report.words import prose
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from recsys.report.compare import NO_SLICES
-from recsys.report.plain import MISSING, aligned, figure
+from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import MAIN, Row
 from recsys.report.unlike import shown
-from recsys.report.words import interval, prose
+from recsys.report.words import interval
 
 FEATURES = 10
 """Features printed; the JSON and the dashboard have all."""

@@ -3,8 +3,7 @@
 from typing import Any
 
 from recsys import gates
-from recsys.report.plain import aligned
-from recsys.report.words import prose
+from recsys.report.plain import aligned, prose
 
 
 def gate_text(decision: dict[str, Any]) -> str:
