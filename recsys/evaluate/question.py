@@ -39,9 +39,10 @@ class Question:
     users            every user with a query in the window; those without a relevant pair are left out of means, and counted
     relevant_from    lowest label that is relevant
     gains            worth of each label from 0 up, for graded metrics
-    catalogue        item_id, n_users (users who had the item before as_of, 0 for a cold one), item_age, item_popularity (String)
-    user_slices      user_id, user_activity (String)
+    catalogue        item_id, n_users (users who had the item before as_of, 0 for a cold one); each further column of text is a slice
+    user_slices      user_id; each further column of text is a slice. An Enum has its values in the order in which they are told
     n_all_users      users with an interaction before as_of
+    made_by          what makes an item relevant, by label from 0 up: the slice event_type; (): no such slice
     """
 
     truth: pl.DataFrame
@@ -51,6 +52,7 @@ class Question:
     catalogue: pl.DataFrame
     user_slices: pl.DataFrame
     n_all_users: int
+    made_by: tuple[str, ...] = ()
 
     @cached_property
     def judged(self) -> pl.Series:
@@ -70,8 +72,14 @@ class Question:
 
     def relevant_where(self, is_counted: Bools) -> NDArray[np.int64]:
         """(n_users,): relevant items of each judged user among those that is_counted (n_items,) marks, in the catalogue's order."""
-        user_index, item_index = self._relevant_index
+        user_index, item_index, _ = self.relevant_pairs
         return np.bincount(user_index[is_counted[item_index]], minlength=len(self.judged))
+
+    @cached_property
+    def relevant_pairs(self) -> tuple[Index, Index, Index]:
+        """(n_pairs,) int32 each: row of the judged user, row of the catalogue, and label of every relevant pair."""
+        rows = self._indexed(self._relevant)
+        return rows["user_index"].to_numpy(), rows["item_index"].to_numpy(), rows["label"].to_numpy()
 
     def lists(self, frame: pl.DataFrame, system: str) -> Lists:
         """A system's (user_id, item_id, rank Int32 from 1) as arrays; users who are not judged are passed over.
@@ -112,11 +120,6 @@ class Question:
         _refuse(truth, ~truth["user_id"].is_in(self.users.implode()), "truth: {n} rows of users without a query (first: {row})")
         _refuse(truth, ~truth["item_id"].is_in(self._item_ids), "truth: {n} rows name an item outside the catalogue (first: {row})")
         return truth.filter(pl.col("label") >= self.relevant_from)
-
-    @cached_property
-    def _relevant_index(self) -> tuple[Index, Index]:
-        rows = self._indexed(self._relevant)
-        return rows["user_index"].to_numpy(), rows["item_index"].to_numpy()
 
     @cached_property
     def _item_ids(self) -> pl.Series:

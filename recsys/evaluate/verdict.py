@@ -23,7 +23,7 @@ class Verdict:
 
     systems            system -> metric -> Figure, every metric of METRICS
     paired             `a` against each other system, every metric that is a mean over users
-    slices             by name of slice, then value
+    slices             cold ones first; a system's parts in the values of one slice add up to its ndcg@10
     n_without_truth    users left out of every figure because nothing was relevant for them
     per_user           system, user_id (String), ndcg@10, recall@10, map@10, mrr@10 (Float64), sorted by system and user_id
     """
@@ -60,7 +60,7 @@ def judge(lists: dict[str, pl.DataFrame], question: Question, a: str, bootstrap:
     per_user = {system: _per_user(places, question) for system, places in dense.items()}
     figures, paired = compare(per_user, a, PER_USER, bootstrap, seed)
     systems = {system: by | _of_lists(dense[system], question, bootstrap, seed) for system, by in figures.items()}
-    slices = judge_slices(per_user, dense, question, a, bootstrap, seed)
+    slices = judge_slices(dense, question, [(a, b) for b in lists if b != a], bootstrap, seed)
     return Verdict(systems, paired, slices, question.n_without_truth, _table(per_user, question))
 
 

@@ -1,4 +1,4 @@
-"""`recsys check`: the checks of the data, whether the windows fit in them, and the rules, and whether a loss over impressions has any."""
+"""`recsys check`: the checks of the data, whether windows, rules and slices fit them, and whether a loss over impressions has any."""
 
 from datetime import timedelta
 from functools import partial
@@ -13,6 +13,7 @@ from recsys.errors import RecsysError
 from recsys.ingest import CheckResult
 from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
+from recsys.pipeline.slicing import try_slices
 
 
 def check(job: Job) -> list[CheckResult]:
@@ -27,8 +28,9 @@ def check(job: Job) -> list[CheckResult]:
     except RecsysError as error:
         return [*results, CheckResult("windows", "FAIL", 1, str(error), ())]
     ruled = [_rules(job, tables)] if job.config.rules.names else []
+    sliced = [_slices(job, tables)] if job.config.evaluate.slices else []
     lists = [] if job.config.text.loss == "softmax" else [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
-    return [*results, _windows(tables.events, ledger), *ruled, *lists]
+    return [*results, _windows(tables.events, ledger), *ruled, *sliced, *lists]
 
 
 def _windows(events: pl.DataFrame, ledger: timeline.Ledger) -> CheckResult:
@@ -56,6 +58,15 @@ def _rules(job: Job, tables: ingest.Tables) -> CheckResult:
         return CheckResult("rules", "FAIL", 1, str(error), ())
     fitting = f"{len(job.config.rules.names)} rules fit the columns of items and users"
     return CheckResult("rules", "WARN" if notes else "PASS", len(notes), "; ".join(notes) if notes else fitting, ())
+
+
+def _slices(job: Job, tables: ingest.Tables) -> CheckResult:
+    try:
+        try_slices(job.config, tables.items, tables.users.lazy() if tables.users is not None else None)
+    except RecsysError as error:
+        return CheckResult("slices", "FAIL", 1, str(error), ())
+    asked = job.config.evaluate.slices
+    return CheckResult("slices", "PASS", len(asked), f"numbers, text or yes and no: {', '.join(asked)}", ())
 
 
 def _lists(job: Job, catalogue: Catalogue, events: pl.DataFrame, window: timeline.Window) -> CheckResult:

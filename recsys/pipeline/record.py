@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recsys import timeline
+from recsys import evaluate, timeline
 from recsys.pipeline.job import Job
 from recsys.schema import LIKED
 
@@ -23,7 +23,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "task": job.config.project.task,
         "encoder": job.config.text.encoder,
         "windows": [_window(window, world) for window in models.ledger.windows],
-        "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
+        "tasks": {task: _task(verdict) for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
         "chosen": {
             "warm_steps": models.fitted.warm_steps,
@@ -39,6 +39,11 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "eligibility": "an item that becomes available inside a window may be listed in it: a shop knows tomorrow's new items",
         "seconds": {stage: round(seconds, 1) for stage, seconds in job.clock.seconds.items()},
     }
+
+
+def _task(verdict: evaluate.Verdict) -> dict[str, Any]:
+    anchors, traps = evaluate.anchors_of(verdict.systems, "ranker"), evaluate.traps_of(verdict.paired, verdict.slices)
+    return verdict.as_dict() | {"anchors": anchors.as_dict(), "traps": traps}
 
 
 def _window(window: timeline.Window, world: World) -> dict[str, Any]:

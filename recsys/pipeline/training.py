@@ -23,6 +23,7 @@ from recsys.pipeline.record import report_of
 from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
 from recsys.pipeline.sides import Sides, fit_sides
+from recsys.pipeline.slicing import try_slices
 from recsys.pipeline.snapshot import Snapshot, snapshot
 from recsys.pipeline.tables import users as users_of
 from recsys.pipeline.texts import Texts, read_texts
@@ -91,6 +92,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
         _say_windows(job, ledger, world)
         _refuse_quiet_test(ledger, world)
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
+        try_slices(job.config, world.catalogue.items, users_of(world.tables))
         texts = _texts(job, world)
         models = _fit(job, world, texts, ledger, None)
         judged, more = _judge(job, world, texts, models, examine)
@@ -195,7 +197,7 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, examine: Examin
         job.threads,
         job.clock,
     )
-    judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
+    judged = verdict.judge(known, world.events, users_of(world.tables), window, models.rankers.whole, job.clock, job.display)
     priced = prices.price(job, world, known, window, models.rankers.whole["ranker"])
     return judged, priced | examine(job, world, texts, models, known)
 

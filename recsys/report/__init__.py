@@ -1,5 +1,6 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
+from recsys.evaluate import ANCHORS
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.classification import classification_text
 from recsys.report.forgotten import forgotten_text
@@ -29,18 +30,22 @@ from recsys.report.people import active_users, history_of, moves, source_of, ton
 from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
 from recsys.report.show import shown_user, user_text
+from recsys.report.sliced import TOO_FEW, anchors_line, slice_notes
 from recsys.report.trials import search_text
 from recsys.report.vectors import TextVectors, text_vectors
 from recsys.report.volumes import checks_frame, counts_frame, volumes_frame
 from recsys.report.words import checks_object, checks_table, chosen_text, object_of, started_text, suggestions_text, verdict_text
 
 __all__ = [
+    "ANCHORS",
     "NEW_DAYS",
     "SEEN_IN",
+    "TOO_FEW",
     "Choices",
     "TextVectors",
     "ablation_text",
     "active_users",
+    "anchors_line",
     "answer",
     "chance",
     "checks_frame",
@@ -84,6 +89,7 @@ __all__ = [
     "search_text",
     "seconds_frame",
     "shown_user",
+    "slice_notes",
     "sliced_frame",
     "slices_frame",
     "source_of",

@@ -24,3 +24,8 @@ def _line(cells: Sequence[str], widths: Sequence[int], n_left: int) -> str:
 def figure(value: float | None, digits: int = 4, sign: str = "") -> str:
     """A figure with so many digits; `-` where it is undefined."""
     return MISSING if value is None else f"{value:{sign}.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A share as per cent with one digit; `-` where it is undefined."""
+    return MISSING if value is None else f"{value:.1%}"
