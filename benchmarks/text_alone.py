@@ -84,7 +84,7 @@ def ranked(job: Job, world: World) -> tuple[dict[str, pl.DataFrame], dict[str, e
     tuned = sides["text_tuned"]
     given = (config, world.catalogue.categories, job.threads, job.clock)
     known = snapshot(world.events, world.catalogue, window.start, window.end, tuned, *given)
-    asked, parts = verdict.questions(known, world.events, window), []
+    asked, parts = verdict.questions(known, world.events, None, window), []
     for chunk in chunks(known, world.events, asked["all"].users, job.clock):
         history = chunk.block.history
         shown = {"all": known.eligible[None, :], "new": known.eligible & ~history.seen(len(world.catalogue))}

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards import charts
+from dashboards import charts, slices
 from dashboards.pieces import literal, table
 from recsys import report
 from recsys.artefacts import Run
@@ -40,11 +40,12 @@ def draw(run: Run, task: str) -> None:
         if where.empty:
             st.info("Nobody is judged in this task, so there are no slices.", icon=":material/info:")
         else:
-            st.altair_chart(charts.sliced_differences(where))
+            chosen = slices.choose(where, "ablation slice")
+            st.altair_chart(charts.sliced_differences(where[where["slice"] == chosen]))
     if not where.empty:
         columns = {"value": "value", "slice": "slice", "n": st.column_config.NumberColumn("users", format="localized")} | DIFFERENCE
         table(where, f"where {pair} {task} {run.run_id}", columns)
-        st.caption(report.chance(len(where)))
+        st.caption(report.chance(int(where["low"].notna().sum())))
     st.subheader("Every pair in figures")
     table(pairs, f"pairs {task} {run.run_id}", {"pair": "pair"} | DIFFERENCE)
 

@@ -4,8 +4,10 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from recsys.report import ANCHORS, TOO_FEW
+
 RANKER, WITHOUT_TEXT, OTHER, NEUTRAL = "#3b82f6", "#f59e0b", "#14b8a6", "#94a3b8"
-WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "tied": NEUTRAL, "worse": "#e5484d"}
+WORDS = {"better": "#22a06b", "undecided": NEUTRAL, "tied": NEUTRAL, "worse": "#e5484d", TOO_FEW: NEUTRAL}
 FEW = alt.Axis(tickCount=6)
 TWO = alt.Legend(orient="bottom", columns=2)
 """As wide as a phone."""
@@ -14,14 +16,22 @@ ROLES = {"ranker": RANKER, "ranker_no_text": WITHOUT_TEXT, "best other": OTHER}
 
 
 def systems(frame: pd.DataFrame) -> alt.LayerChart:
-    """ndcg@10 of each system as a bar with its 95 % interval as whiskers, the best first."""
-    rows = frame.rename(columns={"ndcg@10": "ndcg"}).dropna(subset="ndcg")
+    """ndcg@10 of each system as a bar with its 95 % interval as whiskers, the best first; the anchors as lines to measure them by."""
+    found = frame.rename(columns={"ndcg@10": "ndcg"}).dropna(subset="ndcg")
+    is_anchor = found["system"].isin(ANCHORS)
+    rows = found[~is_anchor]
     order = list(rows["system"])
     colour = alt.Color("system:N", legend=None, scale=alt.Scale(domain=order, range=[ROLES.get(name, NEUTRAL) for name in order]))
     y = alt.Y("system:N", sort=order, title=None, axis=alt.Axis(labelLimit=220))
     base = alt.Chart(rows).encode(y=y, tooltip=_figures())
     bars = base.mark_bar(cornerRadiusEnd=3, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval", axis=FEW), color=colour)
-    return (bars + _whiskers(base)).properties(height=36 * len(rows) + 40)
+    return (bars + _whiskers(base) + _marks(found[is_anchor])).properties(height=36 * len(rows) + 60)
+
+
+def _marks(anchors: pd.DataFrame) -> alt.LayerChart:
+    base = alt.Chart(anchors).encode(x="ndcg:Q", tooltip=_figures())
+    lines = base.mark_rule(strokeDash=[4, 4], strokeWidth=1.5, color=NEUTRAL)
+    return lines + base.mark_text(baseline="bottom", dy=-4, color=NEUTRAL).encode(y=alt.value(0), text="system:N")
 
 
 def paired(frame: pd.DataFrame) -> alt.LayerChart:
@@ -40,8 +50,8 @@ def metric_differences(frame: pd.DataFrame) -> alt.LayerChart:
 
 
 def sliced_differences(frame: pd.DataFrame) -> alt.LayerChart:
-    """The difference of one pair in each value of every slice with its interval, slice by slice."""
-    place = [f"{row.value}  ({row.slice.split('_')[1]}, n {row.n:,})" for row in frame.itertuples()]
+    """The difference of one pair in each value of a slice, with its interval where there are users enough for one."""
+    place = [f"{row.value}  (n {row.n:,})" for row in frame.itertuples()]
     return _differences(frame.assign(place=place), "place", "difference in ndcg@10")
 
 
@@ -59,14 +69,19 @@ def _differences(frame: pd.DataFrame, row: str, title: str) -> alt.LayerChart:
 
 
 def slices(frame: pd.DataFrame) -> alt.LayerChart:
-    """ndcg@10 of the ranker with and without text and of the best other system, in each value of a slice."""
+    """ndcg@10 of the ranker with and without text and of the best other system, in each value of a slice; pale where users are too few."""
     rows = frame[frame["role"] != "other"].dropna(subset="ndcg")
+    place = [f"{row.value}  ({TOO_FEW if row.is_small else 'n'} {row.n:,})" for row in rows.itertuples()]
+    rows = rows.assign(place=place)
     roles = list(ROLES)
     colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=list(ROLES.values())), legend=TWO)
     offset = alt.YOffset("role:N", sort=roles)
     tooltip = ["value", *_figures()]
-    base = alt.Chart(rows).encode(y=alt.Y("value:N", title=None, axis=alt.Axis(labelLimit=260)), yOffset=offset, tooltip=tooltip)
-    bars = base.mark_bar(cornerRadiusEnd=2, opacity=0.85).encode(x=alt.X("ndcg:Q", title="ndcg@10, 95 % interval", axis=FEW), color=colour)
+    y = alt.Y("place:N", sort=list(dict.fromkeys(place)), title=None, axis=alt.Axis(labelLimit=260))
+    base = alt.Chart(rows).encode(y=y, yOffset=offset, tooltip=tooltip)
+    pale = alt.when("datum.is_small").then(alt.value(0.3)).otherwise(alt.value(0.85))
+    x = alt.X("ndcg:Q", title="ndcg@10, 95 % interval", axis=FEW)
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(x=x, color=colour, opacity=pale)
     return (bars + _whiskers(base)).properties(height=90 * rows["value"].nunique() + 80)
 
 

@@ -5,13 +5,12 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboards import ablation, backtest, chances, charts
+from dashboards import ablation, backtest, chances, charts, slices
 from dashboards.pieces import csv, facts, literal, table
 from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
 from recsys import report
 from recsys.artefacts import Run
 
-SLICES = {"item_age": "age of the item", "item_popularity": "popularity of the item", "user_activity": "activity of the user"}
 FOUR = st.column_config.NumberColumn(format="%.4f")
 TOP = 20
 MAIN = ("ndcg@10", "recall@10", "map@10", "mrr@10", "coverage@10", "novelty@10")
@@ -38,7 +37,7 @@ def page() -> None:
     _headline(run, task)
     drawn = {
         "Systems": _systems,
-        "Slices": _slices,
+        "Slices": slices.draw,
         "Candidates": _candidates,
         "Learning": _learning,
         "Features": _features,
@@ -69,7 +68,7 @@ def _headline(run: Run, task: str) -> None:
     systems, paired = report.systems_frame(run, task).set_index("system"), report.paired_frame(run, task).set_index("against")
     content = report.object_of(run)
     ranker = systems.loc["ranker"]
-    others = systems.drop(index=["ranker", "ranker_no_text"], errors="ignore")
+    others = systems.drop(index=["ranker", "ranker_no_text", *report.ANCHORS], errors="ignore")
     without = content["tasks"][task]["n_without_truth"]
     facts(
         ("ndcg@10 of the ranker", figure(ranker["ndcg@10"]), f"[{figure(ranker['low'])}, {figure(ranker['high'])}]"),
@@ -96,6 +95,7 @@ def _systems(run: Run, task: str) -> None:
     with left:
         st.subheader("Every system on the same users")
         st.altair_chart(charts.systems(systems))
+        st.caption(literal(report.anchors_line(report.object_of(run), task)))
     with right:
         st.subheader("The ranker against each, paired by user")
         st.altair_chart(charts.paired(paired))
@@ -123,22 +123,6 @@ def _more(systems: pd.DataFrame, run: Run, task: str) -> None:
 
 def _count(label: str) -> object:
     return st.column_config.NumberColumn(label, format="localized")
-
-
-def _slices(run: Run, task: str) -> None:
-    whole = report.slices_frame(run, task)
-    if whole.empty:
-        st.info("Nobody is judged in this task, so there are no slices.", icon=":material/info:")
-        return
-    names = sorted(whole["slice"].unique())
-    chosen = st.segmented_control("Slice", names, default=names[0], required=True, format_func=lambda name: SLICES.get(name, name))
-    frame = report.slices_frame(run, task, chosen)
-    st.altair_chart(charts.slices(frame))
-    wide = frame.pivot(index=["value", "n"], columns="system", values="ndcg").reset_index()
-    systems = [name for name in report.systems_frame(run, task)["system"] if name in wide]
-    columns = {"value": SLICES.get(chosen, chosen), "n": _count("users")} | dict.fromkeys(systems, FOUR)
-    table(wide, f"slices {chosen} {task} {run.run_id}", columns)
-    st.caption("ndcg@10. A slice of items counts only those items as relevant; the lists stay as they are.")
 
 
 def _candidates(run: Run, task: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from recsys import space
-from recsys.config_rules import Rules, known_columns, rule_faults
+from recsys.config_rules import Rules, known_columns, rule_faults, slice_faults
 from recsys.config_tables import Check, Events, Items, Monitor, Nightly, Promote, Section, Share, Users, no_faults
 from recsys.errors import nearest
 from recsys.schema import ITEM_TEXTS, OWN_TEXTS
@@ -169,6 +169,10 @@ class Evaluate(Section):
 
     relevant_from: int = Field(1, ge=1, le=30, description="lowest label that is relevant in binary metrics")
     bootstrap: int = Field(1000, ge=10, le=10**6, description="resamples of users for the 95 % intervals")
+    slices: tuple[str, ...] = Field(
+        (),
+        description="further columns by whose values the verdict is cut, as [rules] names them: item.brand, user.country; docs/slices.md",
+    )
 
 
 class Tracking(Section):
@@ -250,7 +254,8 @@ class Config(Section):
         if self.text.template != TEMPLATE:
             absent = [name for name in self.text.template if name not in self.items.columns]
             faults += [f"text.template: {name!r} is not in items.columns; say there which of your columns it is" for name in absent]
-        faults += rule_faults(self.rules, known_columns(self.items, self.events, self.users), self.rank.k)
+        known = known_columns(self.items, self.events, self.users)
+        faults += [*rule_faults(self.rules, known, self.rank.k), *slice_faults(self.evaluate.slices, known)]
         return no_faults(self, faults)
 
     @property

@@ -15,6 +15,11 @@ RestDays = Annotated[int, Field(ge=0, le=3650)]
 Most = Annotated[int, Field(ge=1, le=10000)]
 
 
+IDS = ("item.item_id", "user.user_id")
+ALWAYS_SLICED = {"item.category": "item_category", "item.price": "item_price"}
+"""Column -> the slice that every verdict has of it."""
+
+
 class Pin(Section):
     """One item, or the best of some, at a fixed rank."""
 
@@ -116,6 +121,20 @@ def rule_faults(rules: Rules, known: dict[str, list[str]], k: int) -> Iterator[s
     if rules.bought_days_by_category and "category" not in known["item"]:
         yield "rules.bought_days_by_category: items have no category; say in items.columns which of your columns it is"
     yield from _pin_faults(rules.pins, k)
+
+
+def slice_faults(slices: tuple[str, ...], known: dict[str, list[str]]) -> Iterator[str]:
+    """Every fault of the columns that slices are asked of, given those that there are, by table."""
+    places = [f"{table}.{name}" for table, names in known.items() for name in names]
+    for place in dict.fromkeys(slices):
+        if slices.count(place) > 1:
+            yield f"evaluate.slices: {place!r} is there twice"
+        if place in IDS:
+            yield f"evaluate.slices: {place!r} is an id, every value of it one {place.split('.')[0]}; name a column that many share"
+        elif place in ALWAYS_SLICED:
+            yield f"evaluate.slices: {place!r} is a slice without being asked for, {ALWAYS_SLICED[place]}; take it away"
+        elif place not in places:
+            yield f"evaluate.slices: {place!r} is no column of items or users{nearest(place, places)}"
 
 
 def _pin_faults(pins: dict[str, Pin], k: int) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Items(Section):
     from_events: bool = Field(False, description="true: the rows are event lines; an item's text is its earliest usable spelling")
     columns: dict[str, Sql] = Field(description="our column = their column or an SQL expression over theirs")
     extra: dict[str, Sql] = Field(
-        {}, description="a column for [rules] alone, under any other name = their column or an SQL expression over theirs"
+        {}, description="a column for [rules] and evaluate.slices, under any other name = their column or an SQL expression over theirs"
     )
     exclude: dict[str, Sql] = Field({}, description="reason = SQL condition: rows that are no items")
     time_format: str = Field("iso", min_length=1, description="iso, unix_s, unix_ms, or a strptime format of available_*")
@@ -107,11 +107,11 @@ class Events(Section):
 
 
 class Users(Section):
-    """Where the users are, if the shop knows more of them than what they did. [rules] alone reads it."""
+    """Where the users are, if the shop knows more of them than what they did. [rules] and evaluate.slices alone read it."""
 
     path: str = Field("", description="file, glob or folder: .csv .tsv .jsonl .parquet, also .gz and .zst; empty: no such table")
     columns: dict[str, Sql] = Field(
-        {}, description="user_id, and any other name for [rules] = their column or an SQL expression over theirs"
+        {}, description="user_id, and any other name for [rules] and evaluate.slices = their column or an SQL expression over theirs"
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,6 @@ from toy_run import ablation, empty_project, with_run
 from recsys import evaluate, face, report
 from recsys.artefacts import Run
 from recsys.cli import main
-from recsys.evaluate import pairs as pairs_of
 from recsys.pipeline.ablation import PAIRS, VARIANTS
 from recsys.text import item_texts, write_tiny_bert
 
@@ -29,6 +28,8 @@ def cold_items(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     path = worlds.write_world(tmp_path_factory.mktemp("cold"), world.items, world.events, QUICK)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recsys.pipeline.texts.GAINS", (2.5,))  # so few steps choose no blend of themselves
+        for module in ("intervals", "slices"):
+            patch.setattr(f"recsys.evaluate.{module}.FEWEST_USERS", 10)  # of forty users
         return path, face.train(path, ablate=True)
 
 
@@ -51,7 +52,8 @@ def test_all_variants_and_pairs_are_there_with_their_costs(cold_items) -> None:
     assert text == sorted(text)
     for content in made["tasks"].values():
         assert [(pair["a"], pair["b"]) for pair in content["paired"]] == list(PAIRS)
-        assert {part["slice"] for part in content["slices"]} == {"item_age", "item_popularity", "user_activity"}
+        slices = ["item_age", "user_activity", "item_popularity", "item_popularity_decile", "item_category", "item_price", "event_type"]
+        assert list(dict.fromkeys(part["slice"] for part in content["slices"])) == slices
 
 
 def test_the_variants_that_the_verdict_has_are_judged_as_there(cold_items) -> None:
@@ -156,8 +158,7 @@ def by_hand(lists: dict[str, pl.DataFrame], question: evaluate.Question, counted
     return found
 
 
-def test_differences_overall_by_age_and_by_category_are_those_by_hand(monkeypatch) -> None:
-    monkeypatch.setattr(pairs_of, "CATEGORY_USERS", 1)
+def test_differences_overall_by_age_and_by_category_are_those_by_hand() -> None:
     lists, question = asked(25)
     made = evaluate.judge_pairs(lists, question, [("a", "b")], 50, 7)
     everything = by_hand(lists, question, set(question.catalogue["item_id"]))
@@ -174,24 +175,10 @@ def test_differences_overall_by_age_and_by_category_are_those_by_hand(monkeypatc
 
 
 def test_a_variant_against_itself_is_no_difference_anywhere() -> None:
-    lists, question = asked(25)
+    lists, question = asked(60)
     made = evaluate.judge_pairs({"a": lists["a"], "b": lists["a"]}, question, [("a", "b")], 50, 7)
     for pair in [*made.paired, *(pair for part in made.slices for pair in part.paired)]:
         assert (pair.difference, pair.low, pair.high, pair.better, pair.worse) == (0, 0, 0, 0, 0)
-
-
-def test_of_the_categories_only_the_biggest_with_enough_users_get_a_row(monkeypatch) -> None:
-    lists, question = asked(25)
-    users = {f"c{n}": len(by_hand(lists, question, {f"i{i:02}" for i in range(n, 12, 3)})) for n in range(3)}
-
-    def shown() -> list[str]:
-        made = evaluate.judge_pairs(lists, question, [("a", "b")], 10, 7)
-        return [part.value for part in made.slices if part.slice == "item_category"]
-
-    assert shown() == []
-    monkeypatch.setattr(pairs_of, "CATEGORY_USERS", min(users.values()))
-    monkeypatch.setattr(pairs_of, "CATEGORIES", 2)
-    assert shown() == sorted(users, key=lambda name: (-users[name], name))[:2]
 
 
 def toy(tmp_path: Path, pairs: dict[str, tuple[float, float, float]]) -> Run:
@@ -245,7 +232,7 @@ def test_the_frames_hold_what_was_judged(tmp_path) -> None:
     frame = report.differences_frame(run, "all")
     assert frame["pair"].tolist() == [f"{a} - {b}" for a, b in PAIRS]
     assert (frame["word"] == "better").all()
-    assert report.sliced_frame(run, "all", WHOLE)["n"].tolist() == [11, 11, 11]
+    assert report.sliced_frame(run, "all", WHOLE)["n"].tolist() == [11, 11, 11, 11]
 
 
 def test_a_run_without_an_ablation_shows_nothing_of_it(tmp_path) -> None:

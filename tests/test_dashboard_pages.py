@@ -53,8 +53,8 @@ def of_format(run: Run, version: int) -> None:
 def test_the_metrics_show_every_system_and_what_it_is_against(home: Home) -> None:
     with_run(home)
     app = open_page("metrics")
-    assert set(frames(app)[0]["system"]) == set(SYSTEMS)
-    assert set(frames(app)[1]["against"]) == set(SYSTEMS) - {"ranker"}
+    assert set(frames(app)[0]["system"]) == {*SYSTEMS, "random", "oracle"}
+    assert set(frames(app)[1]["against"]) == {*SYSTEMS, "random"} - {"ranker"}
     assert app.selectbox[0].value == RUN_ID
     assert list(facts(app))[:3] == ["ndcg@10 of the ranker", "Gained by text", "Against retrieval"]
     assert facts(app)["ndcg@10 of the ranker"] == "1.0000"

@@ -13,6 +13,7 @@ from toy_run import AS_OF, EVIL, ITEM_IDS, SYSTEMS, USERS, empty_project, with_n
 from recsys import metrics, report
 from recsys.artefacts import Home, Run
 from recsys.errors import ArtefactError
+from recsys.evaluate import ANCHORS
 from recsys.ingest.checks import CheckResult
 from recsys.report import further, rows
 from recsys.report.plain import aligned
@@ -47,7 +48,7 @@ def test_the_json_object_has_the_promised_keys(run: Run) -> None:
     assert {"value", "alone", "only"} == found["candidate_recall"]["sources"]["text"].keys()
     for task in ("all", "new"):
         content = found["tasks"][task]
-        assert content["systems"].keys() == set(SYSTEMS)
+        assert content["systems"].keys() == {*SYSTEMS, *ANCHORS}
         for by_metric in content["systems"].values():
             assert by_metric.keys() == METRICS
             assert all(figure.keys() == {"value", "low", "high", "n"} for figure in by_metric.values())
@@ -58,8 +59,8 @@ def test_the_json_object_has_the_promised_keys(run: Run) -> None:
 
 def test_the_text_holds_every_system_of_every_task_in_full(text: str) -> None:
     for task in ("all", "new"):
-        assert {line.split()[0] for line in section(text, f"Systems, task {task}")} == set(SYSTEMS)
-        assert {line.split()[0] for line in section(text, f"Paired by user, task {task}")} == set(SYSTEMS) - {"ranker"}
+        assert {line.split()[0] for line in section(text, f"Systems, task {task}")} == {*SYSTEMS, *ANCHORS}
+        assert {line.split()[0] for line in section(text, f"Paired by user, task {task}")} == {*SYSTEMS, "random"} - {"ranker"}
 
 
 def test_a_distillation_is_told_with_its_loss_and_its_gain(run: Run) -> None:
@@ -120,7 +121,7 @@ def test_the_primary_task_comes_first_and_is_called_so(text: str) -> None:
 
 
 def test_the_best_system_stands_first_with_its_known_figure(text: str) -> None:
-    first, last = section(text, "Systems, task all")[0], section(text, "Systems, task all")[-1]
+    first, last = section(text, "Systems, task all")[0], section(text, "Systems, task all")[-3]
     assert first.split()[:4] == ["ranker", "1.0000", "[1.0000,", "1.0000]"]
     worst = metrics.ndcg(np.array([[False] * 8 + [True] * 2]), np.array([2]))[0]
     assert last.split()[:2] == ["popularity", f"{worst:.4f}"]
@@ -147,7 +148,7 @@ def test_only_an_interval_without_zero_decides(low: float | None, high: float | 
 
 
 def test_an_undefined_system_is_never_the_best_other() -> None:
-    values = {"a": None, "b": 0.1, "c": 0.1, "ranker": 0.9}
+    values = {"a": None, "b": 0.1, "c": 0.1, "ranker": 0.9, "oracle": 1.0, "random": 0.5}
     assert rows.best_other({name: {"ndcg@10": {"value": value}} for name, value in values.items()}) == "b"
     assert rows.best_other({"ranker": {"ndcg@10": {"value": 0.9}}}) is None
 
@@ -175,13 +176,15 @@ def test_checks_are_listed_with_status_count_message_and_examples() -> None:
 def test_frames_hold_the_figures_of_the_report(run: Run) -> None:
     content = report.object_of(run)["tasks"]["all"]
     systems = report.systems_frame(run, "all").set_index("system")
-    assert {name: systems.loc[name, "map@10"] for name in SYSTEMS} == {n: by["map@10"]["value"] for n, by in content["systems"].items()}
+    assert {name: systems.loc[name, "map@10"] for name in (*SYSTEMS, *ANCHORS)} == {
+        n: by["map@10"]["value"] for n, by in content["systems"].items()
+    }
     paired = report.paired_frame(run, "all").set_index("against")
     assert paired.loc["popularity", "better"] == 11
     assert list(paired.loc[["ranker_no_text", "popularity"], "word"]) == ["better", "better"]
     slices = report.slices_frame(run, "all", "item_age")
     assert set(slices["slice"]) == {"item_age"}
-    assert set(slices["system"]) == set(SYSTEMS)
+    assert set(slices["system"]) == {*SYSTEMS, *ANCHORS}
     assert list(slices.loc[slices["role"] == "best other", "system"]) == ["retrieval"]
     assert report.slices_frame(run, "new").empty
 

@@ -159,7 +159,7 @@ def report() -> dict[str, object]:
         "task": "all",
         "encoder": "tiny",
         "windows": [window],
-        "tasks": {task: judged(task).as_dict() for task in ("new", "all")},
+        "tasks": {task: told(judged(task)) for task in ("new", "all")},
         "candidate_recall": {"total": 0.6, "n": 12, "sources": {"popularity": shares, "text": dict.fromkeys(shares)}},
         "chosen": {"warm_steps": 3, "steps": 2, "blend_steps": 0, "gain": 0.0, "trees": 5, "trees_without_text": 4},
         "classification": told_apart(),
@@ -178,8 +178,17 @@ def told_apart() -> dict[str, object]:
     return {"before": defined, "after": after, "lists_choosing": 4, "lists_judged": 1234}
 
 
+def told(verdict: evaluate.Verdict) -> dict[str, object]:
+    """A verdict as the pipeline writes it."""
+    anchors, traps = evaluate.anchors_of(verdict.systems, "ranker"), evaluate.traps_of(verdict.paired, verdict.slices)
+    return verdict.as_dict() | {"anchors": anchors.as_dict(), "traps": traps}
+
+
 def judged(task: str) -> evaluate.Verdict:
-    """Everybody wants the first two items; each system puts them a place lower than the next one. In task `new` nothing is wanted."""
+    """Everybody wants the first two items; each system puts them a place lower than the next one, the oracle first and chance last.
+
+    In task `new` nothing is wanted.
+    """
     return evaluate.judge(lists(), question(task), "ranker", 20, 7)
 
 
@@ -192,7 +201,7 @@ def shuffled(seed: int) -> pl.DataFrame:
 
 def lists() -> dict[str, pl.DataFrame]:
     """Of each system: it puts what everybody wants a place lower than the next one."""
-    return {name: _lists(8 - place) for place, name in enumerate(SYSTEMS)}
+    return {"random": _lists(8)} | {name: _lists(8 - place) for place, name in enumerate(SYSTEMS)} | {"oracle": _lists(0)}
 
 
 def ablation() -> dict[str, object]:

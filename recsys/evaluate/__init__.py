@@ -1,33 +1,42 @@
 """The verdict: lists against what happened. Every figure has its n and an interval, every comparison is paired by user."""
 
+from recsys.evaluate.anchors import ANCHORS, ORACLE, RANDOM, Anchors, anchors_of, random_scores
 from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
 from recsys.evaluate.frames import MEASURES, Measured, measure, rank_by_score
 from recsys.evaluate.health import list_health
-from recsys.evaluate.intervals import Figure, Paired, compare, mean_figure, weighted_figure
+from recsys.evaluate.intervals import FEWEST_USERS, Figure, Paired, compare, mean_figure, weighted_figure
 from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
 from recsys.evaluate.matched import EFFECTS, PERMUTATIONS, Matched, Reach, match_metrics, match_slices, reach
+from recsys.evaluate.mix import Change, Part, PartChange, Trap, mean_change, trap_of, traps_of
 from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_overlap
-from recsys.evaluate.pairs import Differences, PairedSlice, judge_pairs
+from recsys.evaluate.pairs import Differences, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
 from recsys.evaluate.question import K, Question
 from recsys.evaluate.reliability import Bin, Reliability, Sliced, brier, ece, log_loss, reliability, sliced
 from recsys.evaluate.retrieved import candidate_recall
 from recsys.evaluate.significance import DECISIONS, Decision, decision, effect_seen, holm, permutation_p, users_needed
 from recsys.evaluate.slices import Slice
+from recsys.evaluate.values import as_slice, refuse_unsliceable
 from recsys.evaluate.verdict import METRICS, Verdict, judge, without_nan
 
 __all__ = [
+    "ANCHORS",
     "DECISIONS",
     "EFFECTS",
+    "FEWEST_USERS",
     "KEPT_SCALES",
     "KEPT_TABLES",
     "MEASURES",
     "METRICS",
+    "ORACLE",
     "PERMUTATIONS",
     "PERSISTENCE",
+    "RANDOM",
     "Across",
     "Against",
+    "Anchors",
     "Bin",
+    "Change",
     "Decision",
     "Differences",
     "Figure",
@@ -36,7 +45,8 @@ __all__ = [
     "Measured",
     "Over",
     "Paired",
-    "PairedSlice",
+    "Part",
+    "PartChange",
     "Price",
     "Question",
     "Reach",
@@ -44,8 +54,11 @@ __all__ = [
     "Slice",
     "Sliced",
     "Spread",
+    "Trap",
     "Verdict",
     "across",
+    "anchors_of",
+    "as_slice",
     "brier",
     "candidate_recall",
     "compare",
@@ -59,6 +72,7 @@ __all__ = [
     "log_loss",
     "match_metrics",
     "match_slices",
+    "mean_change",
     "mean_figure",
     "measure",
     "overlap_by_user",
@@ -67,12 +81,16 @@ __all__ = [
     "question_of",
     "question_scales",
     "question_tables",
+    "random_scores",
     "rank_biased_overlap",
     "rank_by_score",
     "reach",
+    "refuse_unsliceable",
     "reliability",
     "sliced",
     "spread",
+    "trap_of",
+    "traps_of",
     "users_needed",
     "weighted_figure",
     "without_nan",

@@ -7,7 +7,7 @@ Cameron, Gelbach and Miller 2008 (intervals that take rows of a cluster for inde
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,11 @@ PERCENTILES = (2.5, 97.5)
 NORMAL_95 = 1.959964
 CELLS = 4_000_000
 """Most draws of users held at once: 32 MB."""
+
+FEWEST_USERS = 30
+"""A part of fewer users gets no interval. The percentile interval of a mean is too narrow for few (Hesterberg 2015, section 3), and most
+users have no hit at all: where none of a few has, all resamples agree on 0, and an interval would promise what nobody knows.
+"""
 
 TIE = 1e-12
 """Differences up to this are rounding, not a win: no two distinct values of a metric over 10 places are so near."""
@@ -60,19 +65,33 @@ def compare(
     is, where users have several. A mean is then over rows, its n counts users, and better, tied and worse go by the sum over a user's rows.
     A user whose metric is NaN is left out of that figure, and of its n; in `metrics` nobody may have one.
     """
-    columns = {(system, metric): values for system, by_metric in per_user.items() for metric, values in by_metric.items()}
-    # Differences are columns of their own: the difference of two resampled means would carry rounding where all users tie.
-    differences = {(a, b, metric): per_user[a][metric] - per_user[b][metric] for b in per_user if b != a for metric in metrics}
-    means = bootstrap_means({**columns, **differences}, bootstrap, seed, user)
-    figures: dict[str, dict[str, Figure]] = {system: {} for system in per_user}
-    for (system, metric), values in columns.items():
-        figures[system][metric] = _figure(values, means[system, metric], user)
-    return figures, [_paired(*key, values, means[key], user) for key, values in differences.items()]
+    pairs = [(a, b) for b in per_user if b != a]
+    levels, differences = _levels(per_user), _differences(per_user, pairs, metrics)
+    means = bootstrap_means({**levels, **differences}, bootstrap, seed, user)
+    return _figures(levels, means, user), [_paired(*key, values, means[key], user) for key, values in differences.items()]
+
+
+def compare_parts(
+    parts: Sequence[tuple[Ints, PerUser]], n: int, pairs: Sequence[tuple[str, str]], metric: str, bootstrap: int, seed: int
+) -> list[tuple[dict[str, dict[str, Figure]], list[Paired]]]:
+    """Of parts of n users, each given by its rows (m,) and their figures (m,): figures, and the paired difference of each (a, b).
+
+    All parts meet the same resamples of the n users, so that these are drawn once; a part has then as many as it happens to get. A part
+    of fewer than FEWEST_USERS has its means, and NaN for every interval.
+    """
+    levels = [_levels(per_user) for _, per_user in parts]
+    differences = [_differences(per_user, pairs, (metric,)) for _, per_user in parts]
+    columns = [(rows, {**level, **other}) for (rows, _), level, other in zip(parts, levels, differences, strict=True)]
+    means = part_means(columns, n, bootstrap, seed)
+    return [
+        (_figures(level, mean), [_paired(*key, values, mean[key]) for key, values in other.items()])
+        for level, other, mean in zip(levels, differences, means, strict=True)
+    ]
 
 
 def paired_figures(per_user: PerUser, pairs: Sequence[tuple[str, str]], metric: str, bootstrap: int, seed: int) -> list[Paired]:
     """The paired difference of each (a, b), as in `compare`."""
-    differences = {(a, b, metric): per_user[a][metric] - per_user[b][metric] for a, b in pairs}
+    differences = _differences(per_user, pairs, (metric,))
     means = bootstrap_means(differences, bootstrap, seed)
     return [_paired(*key, values, means[key]) for key, values in differences.items()]
 
@@ -122,6 +141,23 @@ def bootstrap_means(columns: Mapping[Key, Floats], bootstrap: int, seed: int, us
 def summed(values: Floats, user: Ints | None) -> Floats:
     """The sum (n_users,) over each user's rows of values (n_rows,); without `user`, a user a row, the values as they are."""
     return values if user is None else np.bincount(user, values).astype(np.float64)
+
+
+def part_means(parts: Sequence[tuple[Ints, Mapping[Key, Floats]]], n: int, bootstrap: int, seed: int) -> list[dict[Key, Floats]]:
+    """Means (bootstrap,) of every column (m,) of each part, its rows (m,) among n, over the same resamples of the n; NaN of a small part.
+
+    The mean of a part whose size is as random as who is drawn (Efron and Tibshirani 1993, chapter 6: a ratio is resampled whole).
+    """
+    values = [np.column_stack([np.ones(len(rows)), *columns.values()]) for rows, columns in parts]
+    sums = [np.full((bootstrap, found.shape[1]), np.nan) for found in values]
+    rng = np.random.default_rng(seed)
+    at_once = max(1, CELLS // max(n, 1))
+    for start in range(0, bootstrap, at_once):
+        counts = _counts(rng, min(at_once, bootstrap - start), n)
+        for (rows, _), found, total in zip(parts, values, sums, strict=True):
+            if len(rows) >= FEWEST_USERS:
+                total[start : start + at_once] = counts[:, rows] @ found
+    return [dict(zip(columns, (total[:, 1:] / total[:, :1]).T, strict=True)) for (_, columns), total in zip(parts, sums, strict=True)]
 
 
 def coverage_figure(value: float, item_index: Ints, n_items: int) -> Figure:
@@ -175,6 +211,22 @@ def _counts(rng: np.random.Generator, rows: int, n: int) -> Floats:
     """How often each of n users is drawn in each of `rows` resamples (rows, n): multinomial, and faster than drawing that."""
     drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def _levels(per_user: PerUser) -> dict[tuple[str, str], Floats]:
+    return {(system, metric): values for system, by_metric in per_user.items() for metric, values in by_metric.items()}
+
+
+def _differences(per_user: PerUser, pairs: Sequence[tuple[str, str]], metrics: tuple[str, ...]) -> dict[tuple[str, str, str], Floats]:
+    """Columns of their own: the difference of two resampled means would carry rounding where all users tie."""
+    return {(a, b, metric): per_user[a][metric] - per_user[b][metric] for a, b in pairs for metric in metrics}
+
+
+def _figures(levels: dict[tuple[str, str], Floats], means: Mapping[Any, Floats], user: Ints | None = None) -> dict[str, dict[str, Figure]]:
+    figures: dict[str, dict[str, Figure]] = {}
+    for (system, metric), values in levels.items():
+        figures.setdefault(system, {})[metric] = _figure(values, means[system, metric], user)
+    return figures
 
 
 def _figure(values: Floats, means: Floats, user: Ints | None = None) -> Figure:

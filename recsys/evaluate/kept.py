@@ -23,9 +23,14 @@ def question_tables(asked: Mapping[str, Question]) -> dict[str, pl.DataFrame]:
 
 
 def question_scales(asked: Mapping[str, Question]) -> dict[str, Any]:
-    """relevant_from, gains, n_all_users: what of the questions is no table."""
+    """relevant_from, gains, n_all_users, made_by: what of the questions is no table."""
     whole = next(iter(asked.values()))
-    return {"relevant_from": whole.relevant_from, "gains": list(whole.gains), "n_all_users": whole.n_all_users}
+    return {
+        "relevant_from": whole.relevant_from,
+        "gains": list(whole.gains),
+        "n_all_users": whole.n_all_users,
+        "made_by": list(whole.made_by),
+    }
 
 
 def question_of(task: str, tables: Mapping[str, pl.DataFrame], scales: Mapping[str, Any]) -> Question:
@@ -39,4 +44,5 @@ def question_of(task: str, tables: Mapping[str, pl.DataFrame], scales: Mapping[s
         catalogue=tables[ITEMS],
         user_slices=users,
         n_all_users=scales["n_all_users"],
+        made_by=tuple(scales["made_by"]),
     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from recsys import metrics
 from recsys.evaluate.intervals import Paired, paired_figures
-from recsys.evaluate.pairs import METRIC, parts_of
+from recsys.evaluate.pairs import METRIC
 from recsys.evaluate.question import Question
 from recsys.evaluate.significance import Decision, decision, effect_seen, holm, permutation_p, users_needed
+from recsys.evaluate.slices import parts_of
 from recsys.metrics import Floats
 
 PERMUTATIONS = 1999
@@ -58,13 +58,12 @@ def match_metrics(a: Mapping[str, Floats], b: Mapping[str, Floats], bootstrap: i
 
 
 def match_slices(a: pl.DataFrame, b: pl.DataFrame, question: Question, bootstrap: int, seed: int) -> list[Matched]:
-    """a minus b in ndcg@10 in each value of each slice, as `judge_pairs` has them; a, b: lists as `judge` takes them.
+    """a minus b in ndcg@10 in each value of each slice, as `judge_slices` has them; a, b: lists as `judge` takes them.
 
     Raises TableError as `judge` does.
     """
     dense = {A: question.lists(a, A), B: question.lists(b, B)}
-    per_user = {name: {METRIC: metrics.ndcg(places.label >= question.relevant_from, question.n_relevant)} for name, places in dense.items()}
-    parts = [(name, value, METRIC, by[A][METRIC], by[B][METRIC]) for name, value, by in parts_of(per_user, dense, question)]
+    parts = [(name, value, METRIC, by[A][METRIC], by[B][METRIC]) for name, value, by in parts_of(dense, question)]
     return _matched((part for part in parts if len(part[3])), bootstrap, seed)
 
 

@@ -1,4 +1,4 @@
-"""Chosen pairs of systems, paired by user: overall, by kind of item, by kind of user and by category."""
+"""Chosen pairs of systems, paired by user: overall, and in every slice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,30 +7,14 @@ from typing import Any
 import polars as pl
 
 from recsys import metrics
-from recsys.evaluate.intervals import Figure, Paired, PerUser, mean_figure, paired_figures
-from recsys.evaluate.question import Lists, Question
-from recsys.evaluate.slices import by_item, by_user
+from recsys.evaluate.intervals import Figure, Paired, mean_figure, paired_figures
+from recsys.evaluate.question import Question
+from recsys.evaluate.slices import Slice, judge_slices
 from recsys.evaluate.verdict import without_nan
 
 METRIC = "ndcg@10"
-USER_SLICES = ("user_activity",)
-ITEM_SLICES = ("item_age", "item_popularity")
-CATEGORY = "item_category"
-CATEGORIES = 10
-CATEGORY_USERS = 100
-"""Users with something relevant in a category, below which it gets no row: its interval would say nothing."""
 
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class PairedSlice:
-    """The pairs within one value of one slice, over its n users."""
-
-    slice: str
-    value: str
-    n: int
-    paired: list[Paired]
 
 
 @dataclass(frozen=True)
@@ -39,7 +23,7 @@ class Differences:
 
     systems: dict[str, Figure]
     paired: list[Paired]
-    slices: list[PairedSlice]
+    slices: list[Slice]
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON: None where a figure is undefined, never NaN."""
@@ -48,30 +32,12 @@ class Differences:
 
 
 def judge_pairs(lists: Mapping[str, pl.DataFrame], question: Question, pairs: Sequence[Pair], bootstrap: int, seed: int) -> Differences:
-    """Judge each system's lists (as `judge` takes them) and, for each pair (a, b), a against b.
-
-    Slices as in `judge`; of the categories (`item_category` of the question's catalogue) the CATEGORIES with the most users.
-    """
+    """Judge each system's lists (as `judge` takes them) and, for each pair (a, b), a against b; slices as in `judge`."""
     dense = {system: question.lists(frame, system) for system, frame in lists.items()}
     hits = {system: places.label >= question.relevant_from for system, places in dense.items()}
     per_user = {system: {METRIC: metrics.ndcg(hit, question.n_relevant)} for system, hit in hits.items()}
     return Differences(
         {system: mean_figure(by[METRIC], bootstrap, seed) for system, by in per_user.items()},
         paired_figures(per_user, pairs, METRIC, bootstrap, seed),
-        [
-            PairedSlice(name, value, _n(of_slice), paired_figures(of_slice, pairs, METRIC, bootstrap, seed))
-            for name, value, of_slice in parts_of(per_user, dense, question)
-            if _n(of_slice)
-        ],
+        judge_slices(dense, question, pairs, bootstrap, seed),
     )
-
-
-def parts_of(per_user: PerUser, dense: Mapping[str, Lists], question: Question) -> list[tuple[str, str, PerUser]]:
-    """Name, value and ndcg@10 by system of every slice: of items, of users, and the CATEGORIES with the most users."""
-    sliced = [*by_item(dense, question, ITEM_SLICES), *by_user(per_user, question, USER_SLICES, (METRIC,))]
-    categories = [part for part in by_item(dense, question, (CATEGORY,)) if _n(part[2]) >= CATEGORY_USERS]
-    return sliced + sorted(categories, key=lambda part: (-_n(part[2]), part[1]))[:CATEGORIES]
-
-
-def _n(per_user: PerUser) -> int:
-    return len(next(iter(per_user.values()))[METRIC])

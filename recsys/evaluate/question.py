@@ -33,10 +33,11 @@ class Question:
     users            every user with a query in the window; those without a relevant pair are left out of means, and counted
     relevant_from    lowest label that is relevant
     gains            worth of each label from 0 up, for graded metrics
-    catalogue        item_id, n_users (users who had the item before as_of, 0 for a cold one), item_age, item_popularity (String);
-                     where the shop has prices, price as of as_of (null where nobody knows it)
-    user_slices      user_id, user_activity (String)
+    catalogue        item_id, n_users (users who had the item before as_of, 0 for a cold one); where the shop has prices, price as of
+                     as_of (null where nobody knows it); each further column of text is a slice
+    user_slices      user_id; each further column of text is a slice. An Enum has its values in the order in which they are told
     n_all_users      users with an interaction before as_of
+    made_by          what makes an item relevant, by label from 0 up: the slice event_type; (): no such slice
     seen             user_id, item_id, once each: what users had before as_of; None: nobody knows
     vectors          (n_items, dim): texts of the catalogue's items, in its order, zero without a text; None: nobody knows
     """
@@ -48,6 +49,7 @@ class Question:
     catalogue: pl.DataFrame
     user_slices: pl.DataFrame
     n_all_users: int
+    made_by: tuple[str, ...] = ()
     seen: pl.DataFrame | None = None
     vectors: NDArray[np.floating] | None = None
 
@@ -69,7 +71,7 @@ class Question:
 
     def relevant_where(self, is_counted: Bools) -> NDArray[np.int64]:
         """(n_users,): relevant items of each judged user among those that is_counted (n_items,) marks, in the catalogue's order."""
-        user_index, item_index = self._relevant_index
+        user_index, item_index, _ = self.relevant_pairs
         return np.bincount(user_index[is_counted[item_index]], minlength=len(self.judged))
 
     @cached_property
@@ -95,8 +97,14 @@ class Question:
 
     def ideal_worth(self, worth: Floats) -> Floats:
         """(n_users, K): the highest worths (n_items,) among what is relevant for each judged user, falling; 0 beyond the last."""
-        users, items = self._relevant_index
+        users, items, _ = self.relevant_pairs
         return falling(users.astype(np.int64), worth[items], len(self.judged), K)
+
+    @cached_property
+    def relevant_pairs(self) -> tuple[Index, Index, Index]:
+        """(n_pairs,) int32 each: row of the judged user, row of the catalogue, and label of every relevant pair."""
+        rows = self._indexed(self._relevant)
+        return rows["user_index"].to_numpy(), rows["item_index"].to_numpy(), rows["label"].to_numpy()
 
     def lists(self, frame: pl.DataFrame, system: str) -> Lists:
         """A system's (user_id, item_id, rank Int32 from 1) as arrays; users who are not judged are passed over.
@@ -152,11 +160,6 @@ class Question:
         """The row of the judged user of each pair, and those pairs."""
         user = rows_of(pairs["user_id"], self.judged)
         return user[user >= 0], pairs.filter(pl.Series(user >= 0))
-
-    @cached_property
-    def _relevant_index(self) -> tuple[Index, Index]:
-        rows = self._indexed(self._relevant)
-        return rows["user_index"].to_numpy(), rows["item_index"].to_numpy()
 
     @cached_property
     def _item_ids(self) -> pl.Series:

@@ -28,7 +28,7 @@ class Verdict:
 
     systems            system -> metric -> Figure, every metric of METRICS
     paired             `a` against each other system, every metric of PAIRED
-    slices             by name of slice, then value
+    slices             cold ones first; a system's parts in the values of one slice add up to its ndcg@10
     n_without_truth    users left out of every figure because nothing was relevant for them
     health             of the lists of `a`, as `list_health` counts it, over all who asked
     per_user           system, user_id (String), ndcg@10, recall@10, map@10, mrr@10 (Float64), sorted by system and user_id
@@ -70,7 +70,7 @@ def judge(lists: dict[str, pl.DataFrame], question: Question, a: str, bootstrap:
     per_user = {system: _accuracy(places, question) | _beyond(places, question) for system, places in dense.items()}
     figures, paired = compare(per_user, a, PAIRED, bootstrap, seed)
     systems = {system: by | _of_all_lists(dense[system], question.catalogue.height) for system, by in figures.items()}
-    slices = judge_slices(per_user, dense, question, a, bootstrap, seed)
+    slices = judge_slices(dense, question, [(a, b) for b in lists if b != a], bootstrap, seed)
     health = list_health(lists[a], question.users, K, question.catalogue["item_id"])
     return Verdict(systems, paired, slices, question.n_without_truth, health, _table(per_user, question))
 

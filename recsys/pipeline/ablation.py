@@ -28,6 +28,7 @@ from recsys.pipeline import training, verdict
 from recsys.pipeline.job import Job
 from recsys.pipeline.sides import Sides, over
 from recsys.pipeline.snapshot import Snapshot, TextSide, chunks
+from recsys.pipeline.tables import users as users_of
 from recsys.pipeline.texts import Texts, distilled_side, frozen_side
 from recsys.pipeline.training import Models
 from recsys.pipeline.world import World
@@ -73,7 +74,7 @@ def ablate(job: Job, world: World, texts: Texts, models: Models, known: Snapshot
     assert window is not None
     with job.clock.all_to("ablation"):
         variants, left_out = _variants(job, world, texts, models, epochs)
-        asked = verdict.questions(known, world.events, window)
+        asked = verdict.questions(known, world.events, users_of(world.tables), window)
         lists, seconds = {}, {}
         for name, variant in variants.items():
             begun = time.perf_counter()

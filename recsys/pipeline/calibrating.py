@@ -18,8 +18,8 @@ from recsys import calibration, evaluate, timeline
 from recsys.blocks import Bools, Index
 from recsys.calibration import KINDS, Calibration, Curve, Rows
 from recsys.config import TASKS, Config
+from recsys.pipeline import slicing
 from recsys.pipeline import tables as tables_of
-from recsys.pipeline import verdict
 from recsys.pipeline.chances import habits_of, listable
 from recsys.pipeline.job import Job
 from recsys.pipeline.sides import Sides
@@ -211,8 +211,9 @@ def _kind_entry(job: Job, slices: Slices, earlier: Asked, later: Asked, kind: st
 
 def _slices(world: World, known: Snapshot, asked: Asked) -> Slices:
     seen = timeline.seen_pairs(world.events, known.as_of)
-    activity = verdict.user_slices(asked.users, seen)["user_activity"]
-    ages = known.catalogue.items.select("item_id").join(verdict.item_slices(known, seen), on="item_id", how="left", maintain_order="left")
+    activity = slicing.user_slices(asked.users, seen, None, known.config)["user_activity"].cast(pl.String)
+    of_items = slicing.item_slices(known, seen, seen.head(0)).select("item_id", pl.col("item_age").cast(pl.String))
+    ages = known.catalogue.items.select("item_id").join(of_items, on="item_id", how="left", maintain_order="left")
     return {
         "user_activity": _coded(activity, asked.user),
         "item_age": _coded(ages["item_age"].fill_null("not on offer"), asked.item),

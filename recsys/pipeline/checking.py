@@ -1,4 +1,4 @@
-"""`recsys check`: the checks of the data, of the windows and the rules, whether a loss over impressions has any, and of leaks if asked."""
+"""`recsys check`: checks of the data, of windows, rules and slices, whether a loss over impressions has any, and of leaks if asked."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,6 +14,7 @@ from recsys.errors import RecsysError
 from recsys.ingest import CheckResult
 from recsys.pipeline import forgotten
 from recsys.pipeline.job import Job
+from recsys.pipeline.slicing import try_slices
 
 
 def check(job: Job, leaks: bool = False) -> list[CheckResult]:
@@ -35,6 +36,7 @@ def check(job: Job, leaks: bool = False) -> list[CheckResult]:
         return results + (_leaks(job, sources, tables, None, left_out) if leaks else [])
     results += [_windows(tables.events, ledger)]
     results += [_rules(job, tables)] if job.config.rules.names else []
+    results += [_slices(job, tables)] if job.config.evaluate.slices else []
     if job.config.text.loss != "softmax":
         results += [_lists(job, Catalogue.of(tables.items), tables.events, ledger.text)]
     return results + (_leaks(job, sources, tables, ledger, left_out) if leaks else [])
@@ -83,6 +85,15 @@ def _rules(job: Job, tables: ingest.Tables) -> CheckResult:
         return CheckResult("rules", "FAIL", 1, str(error), ())
     fitting = f"{len(job.config.rules.names)} rules fit the columns of items and users"
     return CheckResult("rules", "WARN" if notes else "PASS", len(notes), "; ".join(notes) if notes else fitting, ())
+
+
+def _slices(job: Job, tables: ingest.Tables) -> CheckResult:
+    try:
+        try_slices(job.config, tables.items, tables.users.lazy() if tables.users is not None else None)
+    except RecsysError as error:
+        return CheckResult("slices", "FAIL", 1, str(error), ())
+    asked = job.config.evaluate.slices
+    return CheckResult("slices", "PASS", len(asked), f"numbers, text or yes and no: {', '.join(asked)}", ())
 
 
 def _lists(job: Job, catalogue: Catalogue, events: pl.DataFrame, window: timeline.Window) -> CheckResult:

@@ -99,12 +99,13 @@ def primary(pair: evaluate.Paired, p: float, effect: float, limits: Promote) -> 
 
 def fresh_items(slices: Sequence[evaluate.Slice], limits: Promote) -> Iterator[Check]:
     """Items without an event, and new ones: not surely worse than by the margin."""
-    pairs = {part.value: (part.paired[0], part.n) for part in slices if part.slice == "item_age"}
+    parts = {part.value: part for part in slices if part.slice == "item_age"}
     for value, name in FRESH_ITEMS.items():
-        if value not in pairs:
-            yield Check(name, "PASS", None, -limits.cold_margin, "nobody went for one")
+        if value not in parts or parts[value].is_small:
+            n = parts[value].n if value in parts else 0
+            yield Check(name, "PASS", None, -limits.cold_margin, f"{n} users went for one: too few to say" if n else "nobody went for one")
             continue
-        pair, n = pairs[value]
+        pair, n = parts[value].paired[0], parts[value].n
         words = f"{pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}], {n:,} users: surely below {-limits.cold_margin:g}?"
         yield _check(name, pair.high >= -limits.cold_margin, pair.high, -limits.cold_margin, words)
 

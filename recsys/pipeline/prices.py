@@ -34,7 +34,7 @@ def price(job: Job, world: World, known: Snapshot, window: timeline.Window, rank
     if not config.rules.names:
         return {}
     with job.clock.stage("evaluate"):
-        question = verdict.questions(known, world.events, window)[config.project.task]
+        question = verdict.questions(known, world.events, users, window)[config.project.task]
         lists = pl.concat(_lists(job, world, known, question.users, ranker, calibration))
         by_name = {str(name): frame.drop("name") for (name,), frame in lists.group_by("name", maintain_order=True)}
         asked = {name: by_name.get(name, lists.head(0).drop("name")) for name in (WITHOUT, *config.rules.names, TOGETHER)}

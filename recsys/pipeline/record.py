@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recsys import timeline
+from recsys import evaluate, timeline
 from recsys.pipeline.job import Job
 from recsys.schema import LIKED
 
@@ -23,7 +23,7 @@ def report_of(job: Job, run_id: str, world: World, models: Models, judged: Judge
         "task": job.config.project.task,
         "encoder": job.config.text.encoder,
         "windows": windows_of(models.ledger, world),
-        "tasks": {task: verdict.as_dict() for task, verdict in judged.tasks.items()},
+        "tasks": {task: _task(verdict) for task, verdict in judged.tasks.items()},
         "candidate_recall": judged.candidate_recall,
         "grouped_auc": judged.grouped_auc,
         "chosen": chosen_of(models),
@@ -50,6 +50,11 @@ def chosen_of(models: Models) -> dict[str, float]:
 def windows_of(ledger: timeline.Ledger, world: World) -> list[dict[str, Any]]:
     """name, start, end, n_events, n_queries, n_likes of each window, in order of time."""
     return [_window(window, world) for window in ledger.windows]
+
+
+def _task(verdict: evaluate.Verdict) -> dict[str, Any]:
+    anchors, traps = evaluate.anchors_of(verdict.systems, "ranker"), evaluate.traps_of(verdict.paired, verdict.slices)
+    return verdict.as_dict() | {"anchors": anchors.as_dict(), "traps": traps}
 
 
 def _window(window: timeline.Window, world: World) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from recsys.pipeline.record import report_of
 from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
 from recsys.pipeline.sides import Sides, fit_sides
+from recsys.pipeline.slicing import try_slices
 from recsys.pipeline.snapshot import Snapshot, snapshot
 from recsys.pipeline.tables import users as users_of
 from recsys.pipeline.texts import Texts, read_texts
@@ -108,6 +109,7 @@ def trained(job: Job, examine: Examine = lambda *_: {}) -> Run:
     run_id = new_run_id(job.now, job.config.digest())
     with track(job.config.tracking, job.home.folder, job.config.project.name, run_id) as tracker:
         try_rules(job.config, world.catalogue.items, users_of(world.tables))
+        try_slices(job.config, world.catalogue.items, users_of(world.tables))
         one = evaluated(job, world, partial(_look, examine))
         with job.clock.all_to("refit"):
             production = _fit(job, world, one.texts, timeline.refit_ledger(world.start, world.end, job.config), one.models)
@@ -227,7 +229,7 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, look: Look) -> 
         job.threads,
         job.clock,
     )
-    judged = verdict.judge(known, world.events, window, models.rankers.whole, job.clock, job.display)
+    judged = verdict.judge(known, world.events, users_of(world.tables), window, models.rankers.whole, job.clock, job.display)
     return judged, look(job, world, texts, models, known)
 
 

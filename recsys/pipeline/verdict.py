@@ -13,14 +13,15 @@ from recsys.blocks import Bools, Floats
 from recsys.config import TASKS
 from recsys.pipeline import exposed
 from recsys.pipeline.job import Clock, Display
+from recsys.pipeline.slicing import item_slices, made_by, user_slices
 from recsys.pipeline.snapshot import Chunk, Snapshot, as_lists, best, chunks, labels
 from recsys.ranker import Ranker
 
 SYSTEMS = (
-    *("popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "text_collaborative"),
-    *("retrieval", "ranker_no_text", "ranker"),
+    *(evaluate.RANDOM, "popularity", "repurchase", "item_cosine", "collaborative", "text_frozen", "text_tuned", "text_collaborative"),
+    *("retrieval", "ranker_no_text", "ranker", evaluate.ORACLE),
 )
-"""text_collaborative only where a blend was chosen."""
+"""text_collaborative only where a blend was chosen; the first and the last are anchors (`evaluate.anchors`)."""
 K = evaluate.K
 
 
@@ -43,12 +44,21 @@ class Judged:
 
 
 def judge(
-    snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window, rankers: dict[str, Ranker], clock: Clock, display: Display
+    snapshot: Snapshot,
+    events: pl.LazyFrame,
+    people: pl.LazyFrame | None,
+    window: timeline.Window,
+    rankers: dict[str, Ranker],
+    clock: Clock,
+    display: Display,
 ) -> Judged:
-    """Rank every user who acted in the window, as of its start, with every system, and compare with what happened."""
+    """Rank every user who acted in the window, as of its start, with every system, and compare with what happened.
+
+    people: the table of users, if there is one.
+    """
     config = snapshot.config
     with clock.stage("evaluate"):
-        asked = questions(snapshot, events, window)
+        asked = questions(snapshot, events, people, window)
     users, truth = asked["all"].users, asked["all"].truth
     relevant = truth.filter(pl.col("label") >= config.evaluate.relevant_from)
     shown = exposed.shown_pairs(events, window, users, relevant)
@@ -58,7 +68,7 @@ def judge(
     done = 0
     for chunk in chunks(snapshot, events, users, clock):
         with clock.stage("evaluate"):
-            lists += list(_chunk_lists(snapshot, chunk, rankers))
+            lists += list(_chunk_lists(snapshot, chunk, rankers, asked, done))
             hits.append(_hits(snapshot, chunk, relevant))
             scored += [exposed.scored(chunk, snapshot.catalogue, rankers["ranker"], shown)] if shown.height else []
         done += chunk.block.history.n_users
@@ -71,8 +81,10 @@ def judge(
     return Judged(verdicts, asked, together, recall, grouped)
 
 
-def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window) -> dict[str, evaluate.Question]:
-    """What is asked in the window and what happened in it, by task."""
+def questions(
+    snapshot: Snapshot, events: pl.LazyFrame, people: pl.LazyFrame | None, window: timeline.Window
+) -> dict[str, evaluate.Question]:
+    """What is asked in the window and what happened in it, by task. people: as in `judge`."""
     inside, seen = window.of(events).collect(), timeline.seen_pairs(events, snapshot.as_of)
     users = timeline.active_users(inside, window)
     truth = timeline.truth(inside, window, labels(snapshot.config)).join(
@@ -83,9 +95,10 @@ def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window)
         users=users,
         relevant_from=snapshot.config.evaluate.relevant_from,
         gains=snapshot.config.gains,
-        catalogue=item_slices(snapshot, seen),
-        user_slices=user_slices(users, seen),
+        catalogue=item_slices(snapshot, seen, truth.filter(pl.col("label") >= snapshot.config.evaluate.relevant_from)),
+        user_slices=user_slices(users, seen, people, snapshot.config),
         n_all_users=snapshot.n_users,
+        made_by=made_by(snapshot.config),
         seen=seen,
         vectors=snapshot.text.frozen[snapshot.eligible],
     )
@@ -93,14 +106,20 @@ def questions(snapshot: Snapshot, events: pl.LazyFrame, window: timeline.Window)
     return {task: replace(whole, truth=unseen) if task == "new" else whole for task in TASKS}
 
 
-def _chunk_lists(snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker]) -> Iterator[pl.DataFrame]:
+def _chunk_lists(
+    snapshot: Snapshot, chunk: Chunk, rankers: dict[str, Ranker], asked: dict[str, evaluate.Question], first: int
+) -> Iterator[pl.DataFrame]:
+    """The lists of every system and task for the users from place `first` of those asked on."""
     users, pool = chunk.block.history.user_ids, chunk.pool
     everything = np.ones(len(pool.user), bool)
     yield from row_lists(snapshot, chunk, "retrieval", chunk.fused.astype(np.float64), everything)
     yield from row_lists(snapshot, chunk, "ranker_no_text", rankers["ranker_no_text"].score(chunk.frame), pool.by_behaviour)
     yield from row_lists(snapshot, chunk, "ranker", rankers["ranker"].score(chunk.frame, chunk.told), everything)
+    # What was relevant first, the most so before the rest; behind it the order of retrieval, whose scores are below 1.
+    best_order = chunk.fused + _labels(snapshot, chunk, asked["all"].truth)
+    yield from row_lists(snapshot, chunk, evaluate.ORACLE, best_order, everything)
     unseen = ~chunk.block.history.seen(len(snapshot.catalogue))
-    for name, scores in _catalogue_scores(snapshot, chunk):
+    for name, scores in _catalogue_scores(snapshot, chunk, first):
         for task in TASKS:
             shown = snapshot.eligible & unseen if task == "new" else np.broadcast_to(snapshot.eligible, scores.shape)
             yield _named(as_lists(users, snapshot.catalogue, *candidates.list_top(scores, shown, K)), task, name)
@@ -114,9 +133,10 @@ def row_lists(snapshot: Snapshot, chunk: Chunk, system: str, score: NDArray[np.f
         yield _named(as_lists(users, snapshot.catalogue, pool.user[rows].astype(np.int64), item, rank), task, system)
 
 
-def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, Floats]]:
-    """The systems that rank the whole eligible catalogue, one dense (n_users, n_items) array at a time."""
+def _catalogue_scores(snapshot: Snapshot, chunk: Chunk, first: int) -> Iterator[tuple[str, Floats]]:
+    """The systems that rank the whole eligible catalogue, one dense (n_users, n_items) array at a time; `first` as in `_chunk_lists`."""
     block, sources = chunk.block, snapshot.sources
+    yield evaluate.RANDOM, evaluate.random_scores(snapshot.config.project.seed, first, block.history.n_users, len(snapshot.catalogue))
     popularity = sources["popularity"].score(block)
     yield "popularity", popularity
     own = sources["repurchase"].score(block)
@@ -132,6 +152,20 @@ def _catalogue_scores(snapshot: Snapshot, chunk: Chunk) -> Iterator[tuple[str, F
     yield "text_tuned", sources[candidates.TEXT].score(block)
     if candidates.BLEND in sources:
         yield "text_collaborative", sources[candidates.BLEND].score(block)
+
+
+def _labels(snapshot: Snapshot, chunk: Chunk, truth: pl.DataFrame) -> NDArray[np.float64]:
+    """(r,): the label of each candidate, 0 where the user did not go for it."""
+    users = chunk.block.history.user_ids.to_frame("user_id").with_row_index("user")
+    found = truth.join(users, on="user_id", how="inner")
+    n_items = len(snapshot.catalogue)
+    wanted = found["user"].to_numpy().astype(np.int64) * n_items + snapshot.catalogue.index_of(found["item_id"])
+    rows = chunk.pool.user.astype(np.int64) * n_items + chunk.pool.item  # ascending: the order of a pool
+    at = np.minimum(np.searchsorted(rows, wanted), max(len(rows) - 1, 0))
+    label = np.zeros(len(rows))
+    is_there = rows[at] == wanted if len(rows) else np.zeros(len(wanted), bool)
+    label[at[is_there]] = found["label"].to_numpy()[is_there]
+    return label
 
 
 def _named(lists: pl.DataFrame, task: str, system: str) -> pl.DataFrame:
@@ -153,49 +187,3 @@ def _verdict(snapshot: Snapshot, question: evaluate.Question, lists: pl.DataFram
     present = [name for name in SYSTEMS if name != "text_collaborative" or candidates.BLEND in snapshot.sources]
     by_system = {name: lists.filter(pl.col("system") == name).select("user_id", "item_id", "rank") for name in present}
     return evaluate.judge(by_system, question, "ranker", config.evaluate.bootstrap, config.project.seed)
-
-
-def item_slices(snapshot: Snapshot, seen: pl.DataFrame) -> pl.DataFrame:
-    """item_age by the days since the first event, item_popularity by the rank of the users who had it: top 10 %, next 40 %, the rest,
-    item_category as the shop gives it; and the price as of now.
-    """
-    n_users = seen.group_by("item_id").agg(n_users=pl.len())
-    age = pl.col("item_since_first_event")
-    place = pl.col("n_users").rank("ordinal", descending=True) / pl.len()
-    return (
-        snapshot.catalogue.items.select("item_id", "category")
-        .with_columns(snapshot.items.values["item_since_first_event"], price=snapshot.items.values["item_price"])
-        .filter(pl.Series(snapshot.eligible))
-        .join(n_users, on="item_id", how="left", maintain_order="left")
-        .with_columns(pl.col("n_users").fill_null(0))
-        .select(
-            "item_id",
-            "n_users",
-            item_age=pl.when(age.is_null())
-            .then(pl.lit("cold: no event yet"))
-            .when(age <= 28)
-            .then(pl.lit("up to 28 days"))
-            .otherwise(pl.lit("older")),
-            item_popularity=pl.when(place <= 0.1)
-            .then(pl.lit("head: top 10 %"))
-            .when(place <= 0.5)
-            .then(pl.lit("middle: next 40 %"))
-            .otherwise(pl.lit("tail: the rest")),
-            item_category=pl.col("category").fill_null("no category"),
-            price="price",
-        )
-    )
-
-
-def user_slices(users: pl.Series, seen: pl.DataFrame) -> pl.DataFrame:
-    """user_activity of `users`, in their order, by the different items they ever interacted with (`seen`: of `timeline.seen_pairs`)."""
-    n = pl.col("n_items").fill_null(0)
-    levels = (
-        pl.when(n == 0).then(pl.lit("0 items: cold")).when(n < 10).then(pl.lit("1 to 9 items")).when(n < 50).then(pl.lit("10 to 49 items"))
-    )
-    counts = seen.group_by("user_id").agg(n_items=pl.len())
-    return (
-        users.to_frame("user_id")
-        .join(counts, on="user_id", how="left", maintain_order="left")
-        .select("user_id", user_activity=levels.otherwise(pl.lit("50 items or more")))
-    )

@@ -1,5 +1,6 @@
 """A run to small ready tables for people: text for the terminal, frames for the dashboard. Imports neither torch nor lightgbm."""
 
+from recsys.evaluate import ANCHORS
 from recsys.report.ablation import ablation_text, answer, chance, headline, notes
 from recsys.report.backtest import backtest_notes, backtest_object, backtest_text, backtests
 from recsys.report.calibration import (
@@ -49,6 +50,7 @@ from recsys.report.people import active_users, history_of, moves, source_of, ton
 from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
 from recsys.report.show import shown_user, user_text, whys_of
+from recsys.report.sliced import TOO_FEW, anchors_line, slice_notes
 from recsys.report.trials import search_text
 from recsys.report.unlike import chosen_rows, config_rows, cost_rows, feature_rows, shown, table_rows, window_rows
 from recsys.report.vectors import TextVectors, text_vectors
@@ -57,11 +59,13 @@ from recsys.report.volumes import checks_frame, counts_frame, volumes_frame
 from recsys.report.words import checks_object, checks_table, chosen_text, object_of, started_text, suggestions_text, verdict_text
 
 __all__ = [
+    "ANCHORS",
     "NEW_DAYS",
     "NO_EXPLANATIONS",
     "NO_LISTS",
     "NO_SLICES",
     "SEEN_IN",
+    "TOO_FEW",
     "Choices",
     "TextVectors",
     "Versus",
@@ -69,6 +73,7 @@ __all__ = [
     "absent",
     "active_users",
     "advice",
+    "anchors_line",
     "answer",
     "answer_lines",
     "backtest_frame",
@@ -147,6 +152,7 @@ __all__ = [
     "shared_tasks",
     "shown",
     "shown_user",
+    "slice_notes",
     "sliced",
     "sliced_frame",
     "slices_frame",

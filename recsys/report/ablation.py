@@ -7,6 +7,7 @@ from recsys.artefacts import Run
 from recsys.report import rows
 from recsys.report.plain import aligned, figure, prose
 from recsys.report.rows import MAIN, Report, Row
+from recsys.report.sliced import DETAIL, TOO_FEW
 from recsys.report.words import interval, object_of
 
 WITHOUT, ALONE, WHOLE = "no_text", "tuned", "tuned_collaborative"
@@ -47,9 +48,9 @@ def differences(report: Report, task: str) -> list[Row]:
 
 
 def sliced(report: Report, task: str) -> list[Row]:
-    """slice, value, n and the columns of `differences`: a row a pair of every value of every slice."""
+    """slice, value, n and the columns of `differences`: a row a pair of every value of every slice; its word of a small one: too few."""
     return [
-        {key: part[key] for key in ("slice", "value", "n")} | _difference(pair)
+        {key: part[key] for key in ("slice", "value", "n")} | _difference(pair) | ({"word": TOO_FEW} if rows.is_small(part) else {})
         for part in report["ablation"]["tasks"][task]["slices"]
         for pair in part["paired"]
     ]
@@ -114,7 +115,8 @@ def notes(run: Run) -> Iterator[str]:
 def chance(n_slices: int) -> str:
     """What so many intervals of 95 % are worth together."""
     return (
-        f"A slice of items counts only those items as relevant. Of {n_slices} slices about {n_slices / 20:.1f} would leave zero by chance."
+        "A slice of items counts only those items as relevant. "
+        f"Of {n_slices} slices with an interval about {n_slices / 20:.1f} would leave zero by chance."
     )
 
 
@@ -145,10 +147,12 @@ def _differences(report: Report, task: str) -> str:
 def _sliced(run: Run, task: str) -> str:
     pairs = list(dict.fromkeys((f"{ALONE} - {WITHOUT}", headline(run))))
     by_slice: dict[tuple[str, str, int], dict[str, str]] = {}
-    for row in sliced(object_of(run), task):
+    shown = [row for row in sliced(object_of(run), task) if row["slice"] != DETAIL]
+    for row in shown:
         by_slice.setdefault((row["slice"], row["value"], row["n"]), {})[row["pair"]] = interval(row, "difference", "+")
     cells = [[name, value, f"{n:,}", *(found[pair] for pair in pairs)] for (name, value, n), found in by_slice.items()]
+    n_told = len({(row["slice"], row["value"]) for row in shown if row["low"] is not None})
     title = f"Where, task {task}: difference in {MAIN}\n"
     if not cells:
         return f"{title}  nobody is judged"
-    return title + aligned(("slice", "value", "users", *pairs), cells, n_left=2) + "\n" + prose(f"  {chance(len(cells))}")
+    return title + aligned(("slice", "value", "users", *pairs), cells, n_left=2) + "\n" + prose(f"  {chance(n_told)}")

@@ -27,9 +27,10 @@ def paired_frame(run: Run, task: str) -> "pd.DataFrame":
 
 
 def slices_frame(run: Run, task: str, slice: str | None = None) -> "pd.DataFrame":
-    """slice, value, n, system, ndcg, low, high, role: a row a system and value, of one slice or of all.
+    """slice, value, n, share, is_small, system, ndcg, low, high, role: a row a system and value, of one slice or of all, in their order.
 
-    role is `ranker`, `ranker_no_text`, `best other` (the highest of the others in that value) or `other`.
+    Without an interval where is_small; share is NaN in a run of an earlier version. role is `ranker`, `ranker_no_text`, `best other` (the
+    highest of the others in that value) or `other`.
     """
     found = [row for row in rows.slices(run.record("report"), task) if slice in (None, row["slice"])]
     return _frame(found, text=("slice", "value", "system", "role"))

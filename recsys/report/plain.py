@@ -33,3 +33,8 @@ def figure(value: float | None, digits: int = 4, sign: str = "") -> str:
 def prose(*sentences: str) -> str:
     """Each sentence on a line of its own, broken between words where it is longer than a terminal is wide."""
     return "\n".join(textwrap.fill(one, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for one in sentences)
+
+
+def share(value: float | None) -> str:
+    """A share as per cent with one digit; `-` where it is undefined."""
+    return MISSING if value is None else f"{value:.1%}"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from recsys.evaluate import ANCHORS, ORACLE
+
 Row = dict[str, Any]
 Report = dict[str, Any]
 
@@ -26,7 +28,7 @@ def tasks(report: Report) -> list[str]:
 
 
 def systems(report: Report, task: str) -> list[Row]:
-    """system, every metric (None where the run has not measured it), low and high of ndcg@10, n users, n_lists: the best first."""
+    """system, every metric (None where not measured), low and high of ndcg@10, n users, n_lists: the best first, the anchors last."""
     found = report["tasks"][task]["systems"]
     rows = [
         {
@@ -40,7 +42,7 @@ def systems(report: Report, task: str) -> list[Row]:
         }
         for name, by in found.items()
     ]
-    return sorted(rows, key=lambda row: (_descending(row[MAIN]), row["system"]))
+    return sorted(rows, key=lambda row: (row["system"] in ANCHORS, _descending(row[MAIN]), row["system"]))
 
 
 def has_more(report: Report, task: str) -> bool:
@@ -49,7 +51,10 @@ def has_more(report: Report, task: str) -> bool:
 
 
 def paired(report: Report, task: str, metric: str = MAIN) -> list[Row]:
-    """The ranker against each other system: against, difference, low, high, better, tied, worse (users) and the word for it."""
+    """The ranker against each other system: against, difference, low, high, better, tied, worse (users) and the word for it.
+
+    Not against the oracle, which no order of the same candidates beats: how far it is says the line of the anchors.
+    """
     rows = [
         {
             "against": pair["b"],
@@ -57,7 +62,7 @@ def paired(report: Report, task: str, metric: str = MAIN) -> list[Row]:
             "word": word(pair["low"], pair["high"]),
         }
         for pair in report["tasks"][task]["paired"]
-        if pair["metric"] == metric
+        if pair["metric"] == metric and pair["b"] != ORACLE
     ]
     return sorted(rows, key=lambda row: (_descending(row["difference"]), row["against"]))
 
@@ -70,22 +75,29 @@ def word(low: float | None, high: float | None) -> str:
 
 
 def slices(report: Report, task: str) -> list[Row]:
-    """slice, value, n, system, ndcg, low, high, role (ranker, ranker_no_text, best other, other): a row a system of every slice."""
+    """slice, value, n, share, is_small, system, ndcg, low, high, role (ranker, ranker_no_text, best other, other): a row a system of every
+    value of every slice. share of the users or of what was relevant; None in a run of an earlier version.
+    """
     rows = []
     for part in report["tasks"][task]["slices"]:
         best = best_other(part["systems"])
+        where = {key: part[key] for key in ("slice", "value", "n")} | {"share": part.get("share"), "is_small": is_small(part)}
         for system, by in part["systems"].items():
             role = system if system in (JUDGED, WITHOUT_TEXT) else "best other" if system == best else "other"
-            where = {key: part[key] for key in ("slice", "value", "n")}
             rows.append(
                 where | {"system": system, "ndcg": by[MAIN]["value"], "low": by[MAIN]["low"], "high": by[MAIN]["high"], "role": role}
             )
     return rows
 
 
+def is_small(part: Row) -> bool:
+    """Has a slice of a report too few users to say anything. Runs of an earlier version do not say so of any."""
+    return bool(part.get("is_small", False))
+
+
 def best_other(systems: dict[str, Any]) -> str | None:
-    """The system of the highest ndcg@10 beside the ranker with and without text; None where there is none."""
-    others = {name: by[MAIN]["value"] for name, by in systems.items() if name not in (JUDGED, WITHOUT_TEXT)}
+    """The system of the highest ndcg@10 beside the ranker with and without text and the anchors; None where there is none."""
+    others = {name: by[MAIN]["value"] for name, by in systems.items() if name not in (JUDGED, WITHOUT_TEXT, *ANCHORS)}
     return min(others, key=lambda name: (_descending(others[name]), name), default=None)
 
 

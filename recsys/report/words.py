@@ -9,7 +9,8 @@ from recsys.report import rows
 from recsys.report.classification import classification_text
 from recsys.report.further import grouped_auc_text, more_text
 from recsys.report.plain import MISSING, aligned, figure, prose
-from recsys.report.rows import JUDGED, MAIN, METRICS, WITHOUT_TEXT, Report, Row
+from recsys.report.rows import MAIN, METRICS, Report, Row
+from recsys.report.sliced import anchors_line, slice_notes, slices_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ def verdict_text(run: Run) -> str:
     report = object_of(run)
     parts = [_heading(report), _windows(report)]
     for task in rows.tasks(report):
-        parts += [_task_heading(report, task), _systems(report, task), more_text(report, task)]
+        parts += [_task_heading(report, task), _systems(report, task), prose(anchors_line(report, task)), more_text(report, task)]
         parts += [_paired(report, task), _slices(report, task)]
     parts += [_recall(report), prose(grouped_auc_text(report)), *_classification(report), _costs(report)]
     return "\n\n".join(filter(None, parts))
@@ -72,9 +73,11 @@ def suggestions_text(found: "pl.DataFrame") -> str:
 
 
 def interval(row: Row, key: str, sign: str = "") -> str:
-    """`value [low, high]` of a row with `low` and `high`; `-` where it is undefined."""
+    """`value [low, high]` of a row with `low` and `high`; `-` where it is undefined, no interval where there are too few users for one."""
     if row[key] is None:
         return MISSING
+    if row["low"] is None:
+        return f"{figure(row[key], 4, sign)} (too few)"
     return f"{figure(row[key], 4, sign)} [{figure(row['low'], 4, sign)}, {figure(row['high'], 4, sign)}]"
 
 
@@ -142,17 +145,7 @@ def _paired(report: Report, task: str) -> str:
 
 
 def _slices(report: Report, task: str) -> str:
-    parts = [_slice_cells(part) for part in report["tasks"][task]["slices"]]
-    header = ("slice", "value", "best other is", "users", JUDGED, WITHOUT_TEXT, "best other", "against best")
-    return f"Slices, {MAIN}, task {task}\n" + (aligned(header, parts, n_left=3) if parts else "  none: nobody is judged")
-
-
-def _slice_cells(part: Row) -> list[str]:
-    systems = part["systems"]
-    best = rows.best_other(systems)
-    values = [systems[name][MAIN]["value"] if name in systems else None for name in (JUDGED, WITHOUT_TEXT, best)]
-    against = [rows.word(pair["low"], pair["high"]) for pair in part.get("paired", []) if pair["b"] == best]
-    return [part["slice"], part["value"], best or MISSING, f"{part['n']:,}", *map(figure, values), *(against or [MISSING])]
+    return "\n".join([f"Slices, {MAIN}, task {task}", slices_table(report, task), *map(prose, slice_notes(report, task))])
 
 
 def _recall(report: Report) -> str:
