@@ -22,12 +22,13 @@ from recsys.artefacts import Home, Run, draft
 from recsys.atomic import MANIFEST
 from recsys.cli import main
 from recsys.config import TASKS
-from recsys.errors import ArtefactError, BusyError, TooShortError
+from recsys.errors import ArtefactError, BusyError, ConfigError, TooShortError
 from recsys.lock import alone
 from recsys.pipeline import backtest as backtests
 from recsys.pipeline import forgetting, training
 from recsys.report import backtest as told
 from recsys.schema import TIME
+from recsys.text.workers import Workers
 
 QUICK = {
     "text": {"warm_steps": 10, "steps": 2, "check_steps": 2, "blend_steps": 10, "refresh_steps": 5},
@@ -158,7 +159,7 @@ def test_a_planted_drift_is_seen_in_the_spread(tmp_path) -> None:
     found = told.systems(backtest(path, 2, 24).record("report"), "all")
     ranker = next(row for row in found if row["system"] == "ranker")
     assert ranker["lowest"] < 0.1
-    assert ranker["highest"] > 0.3
+    assert ranker["highest"] > 0.2
     assert ranker["sd"] > 0.1
 
 
@@ -258,8 +259,9 @@ def test_data_too_short_for_any_cutoff_are_refused_with_what_would_fit(tmp_path)
 
 def test_a_cutoff_whose_test_window_is_quiet_is_left_out(tmp_path) -> None:
     world = worlds.checkerboard()
-    quiet = pl.col("event_time").is_between(pl.lit(worlds.END - 14 * DAY, TIME), pl.lit(worlds.END - 7 * DAY, TIME))
-    content = backtest(write(tmp_path, world._replace(events=world.events.filter(~quiet)))).record("report")
+    quiet = pl.col("event_time").is_between(pl.lit(worlds.END - 28 * DAY, TIME), pl.lit(worlds.END - 21 * DAY, TIME))
+    content = backtest(write(tmp_path, world._replace(events=world.events.filter(~quiet))), 2, 21).record("report")
+    assert len(content["cutoffs"]) == 1
     assert "nobody acted in the test window" in content["left_out"][0]["reason"]
 
 
@@ -313,6 +315,14 @@ def test_another_command_at_work_is_not_disturbed(copied) -> None:
         backtest(copied)
 
 
+def test_several_workers_are_refused_before_one_waits_for_another(copied, monkeypatch) -> None:
+    alike = Workers()
+    alike.n = 2
+    monkeypatch.setattr(backtests, "workers", lambda: alike)
+    with pytest.raises(ConfigError, match="without `accelerate launch`"):
+        backtest(copied)
+
+
 def test_old_backtests_go_and_cutoffs_that_none_needs(copied, monkeypatch) -> None:
     home = home_of(copied)
     with face.job(copied) as job:
@@ -331,7 +341,7 @@ def test_the_command_ends_in_the_folder_alone_and_json_is_one_object(copied) -> 
     assert (folder / MANIFEST).is_file()
     for word in ("Systems over all cutoffs, task new", "p (Holm)", "by no other source", "Cost of all cutoffs", "trees, no text"):
         assert word in done.stdout
-    assert max(map(len, done.stdout.splitlines()[:-1])) <= 125
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 110
     shutil.rmtree(folder)
     done = CliRunner().invoke(main, ["backtest", "--config", str(copied), "--cutoffs", "2", "--format", "json"])
     assert len(json.loads(done.stdout)["cutoffs"]) == 2

@@ -22,7 +22,7 @@ from recsys.artefacts import Run, draft, new_run_id
 from recsys.atomic import sha256
 from recsys.config import TASKS
 from recsys.config_file import flat
-from recsys.errors import TooShortError
+from recsys.errors import ConfigError, TooShortError
 from recsys.lock import alone
 from recsys.pipeline.job import Clock, Job, begin_peak_memory, peak_memory_mb
 from recsys.pipeline.models import settle
@@ -31,6 +31,7 @@ from recsys.pipeline.retention import retain
 from recsys.pipeline.training import evaluated
 from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
+from recsys.text import workers
 from recsys.tracking import track
 
 LIBRARIES = ("implicit", "lightgbm", "numpy", "polars", "scipy", "torch", "transformers")
@@ -43,8 +44,10 @@ def backtest(job: Job, n_cutoffs: int, every_days: int | None = None) -> Run:
     """Judge at up to `n_cutoffs` cutoffs, `every_days` apart (None: `time.test_days`, so that no two test windows overlap).
 
     The last cutoff is the end of the data, so its verdict is that of `recsys train`. A cutoff for which the data are too short is left out,
-    and said so. Raises TooShortError where that leaves none.
+    and said so. Raises TooShortError where that leaves none, ConfigError where `accelerate launch` started several workers.
     """
+    if workers().n > 1:
+        raise ConfigError("recsys backtest: runs as one program alone. Start it without `accelerate launch`.")
     with alone(job.home.folder, "recsys backtest"):
         job.home.sweep()
         world = read_world(job)

@@ -66,7 +66,7 @@ def backtest_text(made: Run) -> str:
     """The whole of a backtest in words and tables."""
     report = backtest_object(made)
     parts = [prose(*_notes(report)), _cutoffs(report)]
-    for task in sorted(report["tasks"], key=lambda task: (task != report["task"], task)):
+    for task in rows.tasks(report):
         parts += [prose(f"TASK {task}: {rows.SEEN_IN.get(task, '')}", _asked(report, task))]
         parts += [_systems(report, task), _paired(report, task)] if report["tasks"][task]["systems"] else []
     return "\n\n".join([*parts, _recall(report), _cost(report)])
@@ -74,12 +74,13 @@ def backtest_text(made: Run) -> str:
 
 def _notes(report: Report) -> Iterator[str]:
     n, days = len(report["cutoffs"]), report["test_days"]
+    counted = "one cutoff" if n == 1 else f"{n} cutoffs, {report['every_days']} days apart, each"
     yield (
-        f"Backtest {report['backtest_id']}, encoder {report['encoder']}: {n} cutoff{'' if n == 1 else 's'}, {report['every_days']} days "
-        f"apart, each judged on the {days} days before it by models that know nothing later."
+        f"Backtest {report['backtest_id']}, encoder {report['encoder']}: {counted} judged on the {days} days before it, by models that "
+        "know nothing of these days."
     )
     yield from _left_out(report["left_out"])
-    if report["every_days"] < days:
+    if n > 1 and report["every_days"] < days:
         yield (
             f"TEST WINDOWS OVERLAP: {report['every_days']} days apart, {days} days long. What happened in two of them is judged twice, so "
             "the spread over cutoffs is smaller than that over time."
