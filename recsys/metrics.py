@@ -174,7 +174,7 @@ def grouped_auc(is_positive: Bools, score: Floats, group: Ints) -> Floats:
     score, group, is_positive = score[order], group[order], is_positive[order]
     is_first = np.r_[True, np.diff(group) != 0][: len(group)]
     place = np.cumsum(is_first) - 1
-    is_tie_first = is_first | np.r_[True, np.diff(score) != 0][: len(score)]
+    is_tie_first = is_first | np.r_[True, score[1:] != score[:-1]][: len(score)]  # infinite ones tie, and have no difference
     start = np.flatnonzero(is_tie_first)
     mean_rank = (start + np.r_[start[1:], len(score)] + 1)[np.cumsum(is_tie_first) - 1] / 2 - np.flatnonzero(is_first)[place]
     n = np.bincount(place)

@@ -74,7 +74,9 @@ def change_events(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) 
     changed = change(frame.with_columns(pl.col("time").str.to_datetime(FORMAT, time_unit="us", time_zone="UTC")))
     for path in files:
         path.unlink()
-    for (day,), part in changed.sort("time").partition_by(pl.col("time").dt.date().alias("day"), as_dict=True).items():
+    for (day,), part in (
+        changed.sort("time").with_columns(day=pl.col("time").dt.date()).partition_by("day", as_dict=True, include_key=False).items()
+    ):
         part.write_csv(folder / "events" / f"{day}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
     settings = folder / "recsys.toml"
     settings.write_text(settings.read_text().replace("*.csv.gz", "*.csv"))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys import features, metrics, timeline
-from recsys.blocks import Catalogue, Floats
+from recsys.blocks import Catalogue
 from recsys.config_tables import Check
 from recsys.ingest import CheckResult
 from recsys.pipeline.leaks.asof import Looked
@@ -68,7 +69,7 @@ def _alone(values: pl.Series, is_chosen: np.ndarray, user: np.ndarray) -> Alone:
     return Alone(values.name, max(strength(_mean_auc(is_chosen, filled, user)) for filled in both_ends(values)), coverage)
 
 
-def _mean_auc(is_chosen: np.ndarray, values: Floats, user: np.ndarray) -> float:
+def _mean_auc(is_chosen: np.ndarray, values: NDArray[np.float64], user: np.ndarray) -> float:
     return float(np.nanmean(metrics.grouped_auc(is_chosen, values, user)))
 
 
@@ -77,8 +78,7 @@ def strength(auc: float) -> float:
     return max(auc, 1 - auc)
 
 
-def both_ends(values: pl.Series) -> list[Floats]:
+def both_ends(values: pl.Series) -> list[NDArray[np.float64]]:
     """The values (n,) with the missing ones at the lower end, and at the upper: a tree may send them either way."""
-    if not values.null_count():
-        return [values.to_numpy()]
-    return [values.fill_null(end).to_numpy() for end in (-np.inf, np.inf)]
+    numbers = values.cast(pl.Float64)
+    return [numbers.fill_null(end).to_numpy() for end in ((-np.inf, np.inf) if values.null_count() else (0.0,))]

@@ -72,7 +72,7 @@ def item_columns(
 
 def _columns(items: pl.DataFrame, is_chosen: Bools) -> Iterator[tuple[str, float, str]]:
     for name in NUMBERS:
-        values = items[name].cast(pl.Float64) if name == "price" else items[name].dt.epoch("us").cast(pl.Float64)
+        values = items[name] if name == "price" else items[name].dt.epoch("us")
         yield name, max(strength(metrics.roc_auc(is_chosen, filled)) for filled in both_ends(values)), "its size"
     for name in VALUES:
         if name in items.columns:
