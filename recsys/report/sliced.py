@@ -24,7 +24,7 @@ def slices_table(report: Report, task: str) -> str:
 
 
 def _slice(name: str, parts: list[Row]) -> Iterator[list[str]]:
-    yield [name, "", SHARE_OF.get(parts[0].get("share_of"), ""), *[""] * (len(HEADER) - 3)]
+    yield [name, "", SHARE_OF.get(parts[0].get("share_of", ""), ""), *[""] * (len(HEADER) - 3)]
     yield from (_value(part) for part in parts)
 
 
