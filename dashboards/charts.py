@@ -51,7 +51,7 @@ def metric_differences(frame: pd.DataFrame) -> alt.LayerChart:
 
 def sliced_differences(frame: pd.DataFrame) -> alt.LayerChart:
     """The difference of one pair in each value of a slice, with its interval where there are users enough for one."""
-    place = [f"{row.value}  (n {row.n:,})" for row in frame.itertuples()]
+    place = [f"{row.value}  ({TOO_FEW if row.word == TOO_FEW else 'n'} {row.n:,})" for row in frame.itertuples()]
     return _differences(frame.assign(place=place), "place", "difference in ndcg@10")
 
 

@@ -23,9 +23,7 @@ NAMES = {
 def choose(frame: pd.DataFrame, key: str) -> str:
     """A choice among the slices of a frame, cold ones first."""
     names = list(frame["slice"].unique())
-    return st.segmented_control(
-        "Slice", names, default=names[0], required=True, format_func=lambda name: literal(NAMES.get(name, name)), key=key
-    )
+    return st.pills("Slice", names, default=names[0], required=True, format_func=lambda name: literal(NAMES.get(name, name)), key=key)
 
 
 def draw(run: Run, task: str) -> None:
