@@ -14,6 +14,7 @@ import click
 from recsys.cli_backtest import backtest
 from recsys.cli_compare import compare
 from recsys.cli_models import models
+from recsys.cli_nights import rules, show
 from recsys.cli_options import CONFIG, FORMAT, open_job
 from recsys.errors import CheckError, ConfigError, RecsysError
 
@@ -49,6 +50,8 @@ def main(debug: bool) -> None:
 
 main.add_command(backtest)
 main.add_command(models)
+main.add_command(rules)
+main.add_command(show)
 main.add_command(compare)
 
 
@@ -225,24 +228,6 @@ def suggest(sentence: str, config_path: Path | None, k: int | None, run_id: str 
 @main.command()
 @click.argument("user_id", metavar="USER")
 @CONFIG
-@click.option("--night", "night_id", help="The night whose list is shown. Default: the one that is served.")
-@FORMAT
-def show(user_id: str, config_path: Path | None, night_id: str | None, how: str) -> None:
-    """Show the list that a USER is offered tonight, why each item is in it, and what they did last.
-
-    \b
-    Example:  recsys show u00042 --format json | jq .list[0].title
-    """
-    from recsys import report
-
-    with open_job(config_path) as job:
-        shown = report.shown_user(job.home, night_id, user_id)
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if how == "json" else report.user_text(shown))
-
-
-@main.command()
-@click.argument("user_id", metavar="USER")
-@CONFIG
 def forget(user_id: str, config_path: Path | None) -> None:
     """Remove every row of a USER from tables, runs, published nights and sinks, for good, and say what may still remember.
 
@@ -255,23 +240,6 @@ def forget(user_id: str, config_path: Path | None) -> None:
     with open_job(config_path) as job:
         done = run(job, user_id)
         click.echo(report.forgotten_text(done.rows, done.runs, (job.config.events.path, job.config.users.path)))
-
-
-@main.command()
-@CONFIG
-@click.option("--night", "night_id", help="The night whose rules are shown. Default: the one that is served.")
-@FORMAT
-def rules(config_path: Path | None, night_id: str | None, how: str) -> None:
-    """Show what each rule of [rules] did to tonight's lists, and what it costs on the test window of the run that made them.
-
-    \b
-    Example:  recsys rules --format json | jq .tonight.together.short
-    """
-    from recsys import report
-
-    with open_job(config_path) as job:
-        found = report.ruled_night(job.home, night_id)
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if how == "json" else report.ruled_text(found))
 
 
 @main.command()
