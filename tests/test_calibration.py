@@ -53,7 +53,7 @@ def test_where_the_truth_is_known_what_is_said_is_what_happens_for_every_kind_of
     chance = calibration.fit(learned.rows, learned.happened).chance(other.rows)
     found = judged(other, chance)
     assert found.ece < 0.002
-    assert found.low < 0 < found.high
+    assert found.predicted == pytest.approx(found.base_rate, rel=0.05)
     # The error against the true chances, in log odds, of all rows that have a say.
     assert np.abs(chance - other.chance).mean() < 0.1 * other.chance.mean()
     assert found.brier_skill == pytest.approx(judged(other, other.chance).brier_skill, abs=0.005)
