@@ -123,6 +123,14 @@ def test_a_system_of_some_cutoffs_alone_is_compared_on_those() -> None:
     assert found.systems["ranker"][METRIC].spread.n_cutoffs == 2
 
 
+def test_the_p_value_of_a_comparison_goes_by_user() -> None:
+    # Eight users ask at six cutoffs and always like the ranker better: two of 2^8 ways to swap users are as far, of 2^48 rows none.
+    rows = [(str(c), s, f"u{n}", 0.5 + 0.1 * (s == "ranker")) for c in range(6) for s in ("ranker", "text") for n in range(8)]
+    (found,) = across(judged(rows), "ranker", 50, 7).paired
+    assert found.p == pytest.approx(2 / 2**8, abs=0.005)
+    assert found.p > 0.0025
+
+
 def test_holm_corrects_over_all_systems() -> None:
     rng = np.random.default_rng(2)
     rows = [
