@@ -200,7 +200,7 @@ LONER = "u900"
 """Somebody whose whole history is the first of the twins."""
 RULES: dict[str, Any] = {
     "caps": {"category": 4},
-    "boosts": {"dear": {"where": "item.price > 4", "by": 0.5}},
+    "boosts": {"even": {"where": "item.category = 'even'", "by": 0.5}},
     "pins": {"spring": {"rank": 2, "item": "i005"}},
     "mmr_lambda": 0.8,
 }
@@ -358,10 +358,13 @@ def test_rules_say_which_of_them_acted_and_what_the_place_was(shop: Shop, night:
     why = whys_of(ruled).join(plain, on=["user_id", "item_id"], how="left", maintain_order="left")
     assert why["plain_rank"].equals(why["plain"], check_names=False)
     by_rule = {
-        name: why.filter(pl.col("rules").list.contains(name)) for name in ("caps.category", "boosts.dear", "pins.spring", "mmr_lambda")
+        name: why.filter(pl.col("rules").list.contains(name)) for name in ("caps.category", "boosts.even", "pins.spring", "mmr_lambda")
     }
     assert set(why["rules"].explode().drop_nulls()) == set(by_rule)
     pinned = why.filter(pl.col("rules").list.contains("pins.spring"))
+    assert by_rule["boosts.even"]["item_id"].unique().sort().to_list() == sorted(
+        set(why["item_id"].filter(why["item_id"].str.slice(1).cast(pl.Int32) % 2 == 0))
+    )
     assert pinned.select("item_id", "rank").unique().rows() == [("i005", 2)]
     assert (lists.filter(pl.col("item_id") == "i005", pl.col("rank") == 2).height) == pinned.height
     for name in ("caps", "mmr_lambda"):
@@ -373,7 +376,7 @@ def test_rules_say_which_of_them_acted_and_what_the_place_was(shop: Shop, night:
 
 
 def test_a_pinned_item_that_was_no_candidate_has_no_families(shop: Shop, tmp_path: Path) -> None:
-    night = night_of(shop, tmp_path, rules=RULES, candidates={"per_source": 1})
+    night = night_of(shop, tmp_path, rules=RULES)
     why = lists_of(night).join(whys_of(night), on=["user_id", "item_id"], maintain_order="left")
     outside = why.filter(pl.col("sources").list.len() == 0)
     assert outside.height > 0

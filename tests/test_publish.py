@@ -12,11 +12,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from toy_run import explained
 
 from recsys.artefacts import Home
 from recsys.errors import ArtefactError, PublishError, TableError
 from recsys.publish import Night, Promise, publish
-from recsys.schema import RECOMMENDATIONS
+from recsys.schema import EXPLANATIONS, RECOMMENDATIONS
 
 RUN_ID = "20261124-031500-ab12cd"
 AS_OF = datetime(2026, 11, 24, tzinfo=UTC)
@@ -145,6 +146,22 @@ def test_bad_lists_are_refused_and_last_night_stays_served(home: Home, chunks, e
     assert sorted(home.nights.rglob("*")) == before
     assert home.night().path == last
     home.night().verify()
+
+
+def test_explanations_are_written_in_parts_of_the_same_rows(home: Home) -> None:
+    chunks = [explained(lists(["a", "b"]), 2), explained(lists(["c"], 2), 2)]
+    folder = out(home, iter(chunks))
+    assert pl.read_parquet(folder / "explanations").equals(pl.concat(chunks).select(EXPLANATIONS.names))
+    assert pl.read_parquet(folder / "recommendations").columns == RECOMMENDATIONS.names
+    assert [part.height for part in Night(folder, {}).explanations()] == [6, 2]
+    home.night().verify()
+
+
+def test_a_night_of_which_a_part_is_not_explained_is_refused(home: Home) -> None:
+    with pytest.raises(PublishError, match="explanations: 1 of 2 parts are explained"):
+        out(home, iter([explained(lists(["a"]), 2), lists(["b"])]))
+    with pytest.raises(PublishError, match="explains other rows"):
+        out(home, iter([lists(["a"]), explained(lists(["b"]), 2)]))
 
 
 def test_one_chunk_is_drawn_at_a_time_and_written_before_the_next(home: Home) -> None:
