@@ -40,7 +40,7 @@ def draw(run: Run, task: str) -> None:
         if where.empty:
             st.info("Nobody is judged in this task, so there are no slices.", icon=":material/info:")
         else:
-            chosen = slices.choose(where, "ablation slice")
+            chosen = slices.choose(where)
             st.altair_chart(charts.sliced_differences(where[where["slice"] == chosen]))
     if not where.empty:
         columns = {"value": "value", "slice": "slice", "n": st.column_config.NumberColumn("users", format="localized")} | DIFFERENCE

@@ -20,10 +20,10 @@ NAMES = {
 """Those that every verdict has; a column that the config names has its own."""
 
 
-def choose(frame: pd.DataFrame, key: str) -> str:
+def choose(frame: pd.DataFrame) -> str:
     """A choice among the slices of a frame, cold ones first."""
     names = list(frame["slice"].unique())
-    return st.pills("Slice", names, default=names[0], required=True, format_func=lambda name: literal(NAMES.get(name, name)), key=key)
+    return st.pills("Slice", names, default=names[0], required=True, format_func=lambda name: literal(NAMES.get(name, name)))
 
 
 def draw(run: Run, task: str) -> None:
@@ -32,7 +32,7 @@ def draw(run: Run, task: str) -> None:
     if whole.empty:
         st.info("Nobody is judged in this task, so there are no slices.", icon=":material/info:")
         return
-    chosen = choose(whole, "slice")
+    chosen = choose(whole)
     frame = whole[whole["slice"] == chosen]
     st.altair_chart(charts.slices(frame))
     systems = [name for name in report.systems_frame(run, task)["system"] if name in set(frame["system"])]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recsys.errors import TableError
 from recsys.evaluate import across, compare, permutation_p, spread
 from recsys.evaluate.intervals import bootstrap_means, summed
-from recsys.evaluate.verdict import PER_USER
+from recsys.evaluate.verdict import PAIRED
 
 METRIC = "ndcg@10"
 
@@ -90,7 +90,7 @@ def test_users_who_are_alike_are_told_apart_as_often_as_the_level_says_by_user_a
 def judged(rows: list[tuple[str, str, str, float]]) -> pl.DataFrame:
     """(cutoff, system, user, value) as `Verdict.per_user`, every metric the same."""
     frame = pl.DataFrame(rows, schema=["cutoff", "system", "user_id", METRIC], orient="row")
-    return frame.with_columns(pl.col(METRIC).alias(name) for name in PER_USER)
+    return frame.with_columns(pl.col(METRIC).alias(name) for name in PAIRED)
 
 
 def two_cutoffs() -> list[tuple[str, str, str, float]]:

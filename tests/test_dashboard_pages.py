@@ -69,6 +69,44 @@ def test_every_part_of_the_metrics_has_an_address_and_a_table_to_download(home: 
     assert not app.error
 
 
+def test_a_slice_is_chosen_and_small_ones_are_marked(home: Home) -> None:
+    with_run(home)
+    app = open_page("metrics", part="Slices")
+    choice = next(one for one in app.get("button_group") if one.label == "Slice")
+    assert [option.content for option in choice.proto.options] == [
+        "age of the item",
+        "activity of the user",
+        "popularity of the item",
+        "category",
+    ]
+    (frame,) = frames(app)
+    assert frame[["n", "told"]].values.tolist() == [[11, "too few"]]
+    assert "3 slices" not in seen(app)
+    assert "too few: 4 slices of fewer than 30 users, whose figures say nothing and have no interval." in seen(app)
+
+
+def test_a_run_of_an_earlier_version_shows_its_slices_without_shares_and_anchors(home: Home) -> None:
+    run = with_run(home)
+    path = run.file("report.json")
+    content = json.loads(path.read_text())
+    for task in content["tasks"].values():
+        del task["anchors"], task["traps"]
+        for name in ("random", "oracle"):
+            del task["systems"][name]
+        task["paired"] = [pair for pair in task["paired"] if pair["b"] not in ("random", "oracle")]
+        for part in task["slices"]:
+            for name in ("share", "share_of", "parts", "is_small"):
+                del part[name]
+            part["systems"] = {name: by for name, by in part["systems"].items() if name not in ("random", "oracle")}
+    path.write_text(json.dumps(content))
+    assert "random" not in seen(open_page("metrics"))
+    assert "too few" not in seen(open_page("metrics", part="Slices"))
+    told = CliRunner().invoke(main, ["report", "--config", str(home.folder.parent / "recsys.toml")])
+    assert told.exit_code == 0
+    assert "random" not in told.stdout
+    assert "None" not in told.stdout
+
+
 def test_a_task_with_nothing_to_find_shows_dashes_and_says_so(home: Home) -> None:
     with_run(home)
     app = open_page("metrics", task="new", part="Slices")

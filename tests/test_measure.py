@@ -139,7 +139,7 @@ def test_places_beyond_k_and_items_that_nobody_wanted_change_nothing() -> None:
     [
         (lists_of({"a": ["x", "x"]}), "lists: 2 rows repeat a item_id within a user"),
         (lists_of({"a": ["x", "y"]}).with_columns(rank=pl.lit(1, pl.Int32)), "lists: 2 rows repeat a rank within a user"),
-        (lists_of({"a": ["x"]}).with_columns(rank=pl.lit(0, pl.Int32)), "lists: 1 rows have a rank below 1 .*'rank': 0"),
+        (lists_of({"a": ["x"]}).with_columns(rank=pl.lit(0, pl.Int32)), "lists: 1 rows have a rank outside 1 to 3 .*'rank': 0"),
         (lists_of({"a": ["x"]}).with_columns(rank=pl.lit(1.5)), "lists: column 'rank' is Float64, not Int32"),
         (lists_of({"a": ["x"]}).with_columns(item_id=pl.lit(None, pl.String)), "lists: column 'item_id' has 1 nulls"),
         (lists_of({"a": ["x"]}).drop("user_id"), "lists: column 'user_id' is missing"),
@@ -162,6 +162,14 @@ def test_lists_that_cannot_be_measured_are_refused_by_name(lists: pl.DataFrame, 
 def test_a_truth_that_cannot_be_measured_is_refused_by_name(truth: pl.DataFrame, fault: str) -> None:
     with pytest.raises(TableError, match=fault):
         measure(lists_of({"a": ["x"]}), truth, 3)
+
+
+def test_a_count_is_no_grade() -> None:
+    lists, truth = lists_of({"a": ["x"]}), truth_of({"a": {"x": 31}})
+    assert measure(lists, truth, 3, ("ndcg",)).means == {"ndcg@3": 1.0}
+    for name in ("ndcg_graded", "ndcg_exp"):
+        with pytest.raises(TableError, match=r"truth: 1 rows have a label above 30: no grade .*'label': 31"):
+            measure(lists, truth, 3, (name,))
 
 
 def test_an_unknown_metric_and_a_k_of_nothing_are_refused_by_name() -> None:

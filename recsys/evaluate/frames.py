@@ -13,6 +13,10 @@ from recsys.evaluate.layout import LISTS, Index, Laid, Rows, checked_truth, fall
 from recsys.metrics import Bools, Floats
 from recsys.schema import Column, Table, check
 
+GRADED = ("ndcg_graded", "ndcg_exp")
+TOP_LABEL = 30
+"""Highest label that graded metrics take, as LightGBM's own gains do: a label is a grade, no count."""
+
 SCORES = (*LISTS[:2], Column("score", pl.Float64, "higher is better"))
 
 
@@ -86,21 +90,23 @@ def measure(
     truth: user_id, item_id, label (integers from 1, each pair once); relevant is label >= relevant_from, and in `ndcg_graded` a label is
     worth itself. Lists may be longer than k, or shorter, in any order, and hold items that the truth does not. A user with something
     relevant and no list scores 0. For an interval of a mean: `mean_figure(found.per_user["ndcg@10"].to_numpy(), 1000, seed)`.
-    Raises TableError: a metric is unknown, k is below 1, a column is missing or of another type, a rank or a label is below 1, a user
-    has a rank or an item twice within the first k.
+    Raises TableError: a metric is unknown, k is below 1, a column is missing or of another type, a rank or a label is below 1, a label
+    is above TOP_LABEL where a metric is graded, a user has a rank or an item twice within the first k.
     """
     _refuse_unknown(k, names)
     lists, truth = _whole(lists, "lists", "rank"), checked_truth(_whole(truth, "truth", "label"))
+    if set(names) & set(GRADED):
+        refuse(truth, truth["label"] > TOP_LABEL, f"truth: {{n}} rows have a label above {TOP_LABEL}: no grade (first: {{row}})")
     check(lists, Table("lists", LISTS))
-    refuse(lists, lists["rank"] < 1, "lists: {n} rows have a rank below 1 (first: {row})")
-    places = _laid_out(lists.filter(pl.col("rank") <= k), truth, k, relevant_from)
+    beyond = lists["rank"] > k
+    places = _laid_out(lists.filter(~beyond) if beyond.any() else lists, truth, k, relevant_from)
     users, laid = places.laid.users, places.laid
     found = {f"{name}@{k}": MEASURES[name](places) for name in names}
     return Measured(
         per_user=pl.DataFrame({"user_id": users, **found}),
         means={name: float(values.mean()) if len(values) else float("nan") for name, values in found.items()},
         n=len(users),
-        n_without_list=int((laid.row_of[: len(users)] < 0).all(axis=1).sum()),
+        n_without_list=laid.n_empty,
         n_without_truth=laid.n_beyond,
     )
 

@@ -41,9 +41,14 @@ class Laid:
     k: int
     items: pl.Series
     cell: Rows
-    row_of: Rows
+    row_of: Index
     ordered: Keys
     seed: int
+
+    @property
+    def n_empty(self) -> int:
+        """How many of `users` have no list."""
+        return int((self.ordered[: len(self.users), 0] == EMPTY).sum())
 
     @property
     def n_beyond(self) -> int:
@@ -61,7 +66,7 @@ class Laid:
         low = _mask(self.k)
         key = _hashes(pairs["item_id"], self.seed) & ~low
         found = self.ordered[user, _first_not_below(self.ordered, user, key)]
-        at = np.flatnonzero((found & ~low) == key)
+        at = np.flatnonzero(((found & ~low) == key) & (found != EMPTY))
         cell = user[at] * self.k + (found[at] & low).astype(np.int64)
         # Two items may share a hash: the ids decide. A list holds each hash once, so a pair that is listed is found under it.
         is_same = (self.items.gather(self.row_of.ravel()[cell]) == pairs["item_id"].gather(at)).to_numpy()
@@ -78,13 +83,17 @@ def laid_out(frame: pl.DataFrame, users: pl.Series, k: int, name: str) -> Laid:
     check(frame, Table(name, LISTS))
     refuse(frame, ~frame["rank"].is_between(1, k), f"{name}: {{n}} rows have a rank outside 1 to {k} (first: {{row}})")
     user, n_users = _numbered(frame["user_id"], users)
-    cell = user * k + frame["rank"].to_numpy() - 1
-    row_of = np.full((n_users, k), -1, dtype=np.int64)
-    row_of.ravel()[cell] = np.arange(len(cell))
+    place = frame["rank"].to_numpy() - 1
+    cell = user * k + place
+    row_of = np.full((n_users, k), -1, dtype=np.int32)
+    row_of.ravel()[cell] = np.arange(len(cell), dtype=np.int32)
     if np.count_nonzero(row_of >= 0) < len(cell):
         _refuse_repeats(frame, "rank", name)
     for seed in count():
-        ordered = _ordered(_hashes(frame["item_id"], seed), cell, row_of.shape)
+        keys = _hashes(frame["item_id"], seed) & ~_mask(k) | place.astype(np.uint64)
+        ordered = np.full(row_of.shape, EMPTY)
+        ordered.ravel()[cell] = keys
+        ordered.sort(axis=1)
         clashing = _has_twice(ordered)
         if not clashing.any():
             return Laid(users, k, frame["item_id"], cell, row_of, ordered, seed)
@@ -125,8 +134,8 @@ def falling(user: Rows, values: NDArray[Any], n_users: int, k: int) -> NDArray[A
 
 def refuse(frame: pl.DataFrame, is_wrong: pl.Series, message: str) -> None:
     """Raise TableError with the message's {n} rows and the first {row} of them, where a row is wrong."""
-    wrong = frame.filter(is_wrong)
-    if wrong.height:
+    if is_wrong.any():
+        wrong = frame.filter(is_wrong)
         raise TableError(message.format(n=wrong.height, row=wrong.row(0, named=True)) + ". Make the table again.")
 
 
@@ -145,17 +154,12 @@ def _numbered(ids: pl.Series, users: pl.Series) -> tuple[Rows, int]:
     return np.where(is_other, rows_of(ids, others) + len(users), user), len(users) + len(others)
 
 
-def _ordered(hashes: Keys, cell: Rows, shape: tuple[int, int]) -> Keys:
-    keys, low = np.full(shape, EMPTY), _mask(shape[1])
-    keys.ravel()[cell] = (hashes & ~low) | (cell % shape[1]).astype(np.uint64)
-    keys.sort(axis=1)
-    return keys
-
-
 def _has_twice(ordered: Keys) -> Bools:
     """(users,): do two places of the user hold items of one hash."""
-    left, right = ordered[:, :-1], ordered[:, 1:]
-    return np.asarray((((left ^ right) <= _mask(ordered.shape[1])) & (right != EMPTY)).any(axis=1))
+    is_same = (ordered[:, 1:] ^ ordered[:, :-1]) <= _mask(ordered.shape[1])
+    if not is_same.any():
+        return np.zeros(len(ordered), dtype=bool)
+    return np.asarray((is_same & (ordered[:, 1:] != EMPTY)).any(axis=1))
 
 
 def _first_not_below(ordered: Keys, user: Rows, key: Keys) -> Rows:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.metrics.arrays import Bools, Floats, Ints, dcg, discounts, ratio, sum_by_row
+from recsys.metrics.arrays import Bools, Floats, Ints, dcg, discounts, filled, ratio, sum_by_row
 
 
 def ndcg(hits: Bools, n_relevant: Ints) -> Floats:
@@ -45,7 +45,7 @@ def recall(hits: Bools, n_relevant: Ints) -> Floats:
     Zero case: no hit 0; no relevant item NaN. More relevant items than places: it cannot reach 1.
     Example, k = 3: 2 hits, 5 relevant: 0.4. Source: trec_eval's recall.
     """
-    return ratio(np.count_nonzero(hits, axis=1), n_relevant)
+    return ratio(_counted(hits), n_relevant)
 
 
 def precision(hits: Bools) -> Floats:
@@ -53,7 +53,7 @@ def precision(hits: Bools) -> Floats:
 
     Zero case: no hit 0. Example, k = 3: 2 hits: 0.6667. Source: trec_eval's P.
     """
-    return np.asarray(np.count_nonzero(hits, axis=1) / hits.shape[1])
+    return np.asarray(_counted(hits) / hits.shape[1])
 
 
 def hit_rate(hits: Bools) -> Floats:
@@ -61,7 +61,7 @@ def hit_rate(hits: Bools) -> Floats:
 
     Zero case: no hit 0. Example, k = 3: a hit at rank 3: 1. Source: trec_eval's success.
     """
-    return np.asarray(hits.any(axis=1), dtype=np.float64)
+    return np.minimum(_counted(hits), 1.0)
 
 
 def average_precision(hits: Bools, n_relevant: Ints) -> Floats:
@@ -88,7 +88,16 @@ def reciprocal_rank(hits: Bools) -> Floats:
 
     Zero case: no hit within k: 0. Example: hits at ranks 2 and 3: 0.5. Source: Voorhees 1999; trec_eval's recip_rank, cut at k.
     """
-    return np.where(hits.any(axis=1), 1.0 / (1 + hits.argmax(axis=1)), 0.0)
+    row, place = filled(hits)
+    is_first = np.diff(row, prepend=-1) > 0
+    found = np.zeros(len(hits))
+    found[row[is_first]] = 1.0 / (1 + place[is_first])
+    return found
+
+
+def _counted(hits: Bools) -> Floats:
+    row, _ = filled(hits)
+    return sum_by_row(row, np.ones(len(row)), len(hits))
 
 
 def _worth(labels: Ints, gains: Sequence[float]) -> Floats:
@@ -102,7 +111,7 @@ def _exponential(labels: Ints) -> Floats:
 
 
 def _precision_sum(hits: Bools) -> Floats:
-    row, place = np.nonzero(hits)
+    row, place = filled(hits)
     first = np.searchsorted(row, np.arange(len(hits)))
     nth = np.arange(len(row)) - first[row] + 1
     return sum_by_row(row, nth / (place + 1), len(hits))

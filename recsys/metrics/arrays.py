@@ -24,9 +24,15 @@ def share(part: float, whole: int) -> float:
 
 def dcg(worth: Floats | Bools) -> Floats:
     """(n,) sum over the places of worth (n, k) / log2(rank + 1)."""
-    # Most places are worth nothing, so only the others are touched, in the order of the ranks: a perfect list is 1 to the last bit.
-    row, place = np.nonzero(worth)
+    row, place = filled(worth)
     return sum_by_row(row, worth[row, place] * discounts(worth.shape[1])[place], len(worth))
+
+
+def filled(cells: Floats | Bools) -> tuple[Ints, Ints]:
+    """Row and place of each cell (n, k) that is not 0, in order: most places are misses, so only the others need be touched."""
+    # Adding up in the order of the ranks, a perfect list is 1 to the last bit. Flat, as numpy takes several times as long for two axes.
+    row, place = np.divmod(np.flatnonzero(cells), cells.shape[1])
+    return row, place
 
 
 def sum_by_row(row: Ints, terms: Floats | Bools, n: int) -> Floats:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.metrics.arrays import Bools, Floats, Ints, mean_of_items, ratio, sum_by_row
+from recsys.metrics.arrays import Bools, Floats, Ints, filled, mean_of_items, ratio, sum_by_row
 
 CELLS = 8_000_000
 """Most numbers of text vectors held at once: 64 MB."""
@@ -59,7 +59,7 @@ def serendipity(hits: Bools, item_index: Ints, is_expected: Bools) -> Floats:
     Zero case: no such hit 0. Example, k = 2, i0 and i1 are expected: the list (i0, i2), both relevant: i2 alone counts, 1 / 2.
     Source: unexpected and useful, Ge, Delgado-Battenfeld and Jannach 2010.
     """
-    row, place = np.nonzero(hits)
+    row, place = filled(hits)
     surprises = ~is_expected[item_index[row, place]]
     return np.asarray(sum_by_row(row, surprises, len(hits)) / hits.shape[1])
 
