@@ -130,7 +130,7 @@ def test_a_difference_that_luck_may_give_is_said_to_be_one(tmp_path: Path) -> No
 def test_slices_are_those_of_the_question_that_the_runs_keep(project) -> None:
     path, home = project
     rows = {(row["slice"], row["value"]): row for row in found(path, A, B)["tasks"]["all"]["slices"]}
-    assert set(rows) == {("item_age", "older"), ("item_popularity", "head"), ("user_activity", "1 to 9 items")}
+    assert set(rows) == {("item_age", "older"), ("item_popularity", "head"), ("item_category", "Light"), ("user_activity", "1 to 9 items")}
     whole = found(path, A, B)["tasks"]["all"]["metrics"][0]
     assert rows["item_age", "older"]["difference"] == pytest.approx(whole["difference"])  # all that is wanted is older
     # Of runs of which one alone keeps its question, that one serves.

@@ -186,8 +186,10 @@ def test_a_task_in_which_nobody_had_anything_to_find_decides_nothing(project) ->
 # -- the guards ------------------------------------------------------------------------------------------------------------
 
 
-def test_new_items_that_are_surely_lost_are_a_refusal_whatever_the_mean_says(project) -> None:
+def test_new_items_that_are_surely_lost_are_a_refusal_whatever_the_mean_says(project, monkeypatch: pytest.MonkeyPatch) -> None:
     path, home = project
+    for module in ("slices", "intervals"):  # so that eleven users say something
+        monkeypatch.setattr(f"recsys.evaluate.{module}.FEWEST_USERS", 5)
     ages = ["older", "up to 28 days", *["older"] * 8]
     whole = toy_run.question("all")
     question = replace(whole, catalogue=whole.catalogue.with_columns(item_age=pl.Series(ages)))

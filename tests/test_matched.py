@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from recsys import evaluate
 from recsys.evaluate import Question, match_metrics, match_slices, overlap_by_user, question_of, question_scales, question_tables, reach
 from recsys.evaluate.overlap import rank_biased_overlap
-from recsys.evaluate.pairs import CATEGORIES, CATEGORY_USERS
 
 N_USERS, N_ITEMS, BOOTSTRAP, SEED = 260, 30, 60, 5
 LISTS = {"user_id": pl.String, "item_id": pl.String, "rank": pl.Int32}
@@ -50,13 +49,13 @@ def test_slices_are_those_of_a_verdict_that_judges_both_together() -> None:
     together = evaluate.judge({"a": a, "b": b}, asked, "a", BOOTSTRAP, SEED)
     expected = {(part.slice, part.value): (part.n, part.paired[0]) for part in together.slices}
     found = {(one.slice, one.value): (one.n, one.pair) for one in match_slices(a, b, asked, BOOTSTRAP, SEED)}
-    categories = [key for key in found if key[0] == "item_category"]
+    assert set(found) == set(expected)
     for key, (n, pair) in expected.items():
         assert found[key][0] == n
-        assert figures(found[key][1]) == pytest.approx(figures(pair))
-    assert set(found) - set(expected) == set(categories)
-    assert 0 < len(categories) <= CATEGORIES
-    assert all(found[key][0] >= CATEGORY_USERS for key in categories)
+        mean, low, high, *counts = figures(found[key][1])
+        assert (mean, *counts) == pytest.approx((pair.difference, pair.better, pair.tied, pair.worse))
+        if n >= evaluate.FEWEST_USERS:  # by other resamples: there all parts meet the same ones of everybody
+            assert (low, high) == pytest.approx((pair.low, pair.high), abs=0.05)
 
 
 def test_metrics_are_those_of_a_verdict_that_judges_both_together() -> None:

@@ -211,7 +211,7 @@ def _kind_entry(job: Job, slices: Slices, earlier: Asked, later: Asked, kind: st
 
 def _slices(world: World, known: Snapshot, asked: Asked) -> Slices:
     seen = timeline.seen_pairs(world.events, known.as_of)
-    activity = slicing.user_slices(asked.users, seen, None, known.config)["user_activity"].cast(pl.String)
+    activity = slicing.user_slices(asked.users, seen, tables_of.users(world.tables), known.config)["user_activity"].cast(pl.String)
     of_items = slicing.item_slices(known, seen, seen.head(0)).select("item_id", pl.col("item_age").cast(pl.String))
     ages = known.catalogue.items.select("item_id").join(of_items, on="item_id", how="left", maintain_order="left")
     return {
