@@ -23,7 +23,7 @@ NAMES = {
 def choose(frame: pd.DataFrame) -> str:
     """A choice among the slices of a frame, cold ones first."""
     names = list(frame["slice"].unique())
-    return st.pills("Slice", names, default=names[0], required=True, format_func=lambda name: literal(NAMES.get(name, name)))
+    return str(st.selectbox("Slice", names, format_func=lambda name: literal(NAMES.get(name, name))))
 
 
 def draw(run: Run, task: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from recsys.errors import TableError
+from recsys.evaluate.anchors import ORACLE
 from recsys.evaluate.intervals import TIE, Figure, Paired, compare, summed
 from recsys.evaluate.significance import holm, permutation_p
 from recsys.evaluate.verdict import PAIRED, without_nan
@@ -125,7 +126,7 @@ def _together(
         name: {metric: Over(figures[name][metric], spread(_by_cutoff(keys, per_row[name][metric]))) for metric in PAIRED} for name in names
     }
     found = []
-    for pair in pairs:
+    for pair in (one for one in pairs if one.b != ORACLE):  # which no order of the same candidates beats
         differences = per_row[a][METRIC] - per_row[pair.b][METRIC]
         p = permutation_p(summed(differences, user), PERMUTATIONS, seed)
         found.append((pair, p, _by_cutoff(keys, differences)))
