@@ -77,7 +77,7 @@ def chosen_rows(pair: Versus) -> list[Row]:
     sides = []
     for run in pair:
         report = run.record("report")
-        encoder = {"encoder": report["encoder"], "digest of the tuned encoder": (run.manifest.get("encoder_digest") or "")[:12] or None}
+        encoder = {"encoder": report["encoder"], "tuned encoder": (run.manifest.get("encoder_digest") or "")[:12] or None}
         sides.append(encoder | report["chosen"])
     return [_row(what, *(side.get(what) for side in sides)) for what in dict.fromkeys((*sides[0], *sides[1]))]
 
