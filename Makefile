@@ -9,8 +9,8 @@ CONFIG ?= demo_shop/recsys.toml
 demo: $(VENV)/.demo
 	$(BIN)/recsys demo
 
-test: $(VENV)/.test lint  # a process a core, each with one thread of arithmetic: the files of tests side by side
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+test: $(VENV)/.test lint  # a process a core, each with one thread of arithmetic: file by file, so that the long ones do not all come last
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
