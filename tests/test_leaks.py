@@ -84,7 +84,8 @@ def change_events(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) 
 
 def copied(events: pl.DataFrame, items: pl.DataFrame, border: datetime, days: int) -> pl.DataFrame:
     """What was done within so many days of a border, a minute before it as well; of items that could be had then."""
-    had = items.filter((pl.col("available_from") < f"{border:%Y-%m-%dT}") & pl.col("available_until").is_null())["item_id"]
+    day, until = f"{border:%Y-%m-%dT}", pl.col("available_until")
+    had = items.filter((pl.col("available_from") < day) & (until.is_null() | (until > day)))["item_id"]
     inside = events.filter(pl.col("time").is_between(border, border + timedelta(days=days)) & (pl.col("event") == "click"))
     return pl.concat([events, inside.filter(pl.col("item").is_in(had.implode())).with_columns(time=pl.lit(border - timedelta(minutes=1)))])
 
