@@ -203,6 +203,29 @@ def reliability(frame: pd.DataFrame) -> alt.LayerChart:
     return (equal.encode(x=x, y=y) + lines).properties(height=360)
 
 
+def off_policy(frame: pd.DataFrame) -> alt.LayerChart:
+    """What each system's pages would have brought with its interval, against a line at what was; one without an estimate is left out."""
+    logged, rows = frame.iloc[:1], frame.iloc[1:].dropna(subset="value")
+    order = list(rows["system"])
+    colour = alt.Color("system:N", legend=None, scale=alt.Scale(domain=order, range=[ROLES.get(name, NEUTRAL) for name in order]))
+    tooltip = ["system", *(alt.Tooltip(f"{name}:Q", format=".1f") for name in ("value", "low", "high", "effective"))]
+    base = alt.Chart(rows).encode(y=alt.Y("system:N", sort=order, title=None), color=colour, tooltip=tooltip)
+    was = alt.Chart(logged).mark_rule(strokeDash=[4, 4], color=NEUTRAL).encode(x="value:Q", tooltip=tooltip[:4])
+    lines = base.mark_rule(strokeWidth=3).encode(
+        x=alt.X("low:Q", title="acts per 1,000 places shown; dashed: as it was", axis=FEW), x2="high:Q"
+    )
+    return (was + lines + base.mark_point(filled=True, size=90, opacity=1).encode(x="value:Q")).properties(height=36 * len(rows) + 60)
+
+
+def looks(frame: pd.DataFrame) -> alt.Chart:
+    """How often each place of a page is looked at, the first 1."""
+    x = alt.X("place:O", title="place of the page", axis=alt.Axis(labelAngle=0))
+    bars = alt.Chart(frame).mark_bar(cornerRadiusEnd=3, opacity=0.85, color=RANKER)
+    return bars.encode(
+        x=x, y=alt.Y("looked:Q", title="looked at", axis=FEW), tooltip=["place", alt.Tooltip("looked:Q", format=".2f")]
+    ).properties(height=240)
+
+
 def runs(frame: pd.DataFrame) -> alt.LayerChart:
     """ndcg@10 of each run's ranker with its interval, beside it the one without text and the best other system; the latest window last."""
     names = {"ndcg": "ranker", "without_text": "ranker_no_text", "best_other": "best other"}

@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboards import ablation, backtest, chances, charts, slices
+from dashboards import ablation, backtest, chances, charts, off_policy, slices
 from dashboards.pieces import csv, facts, literal, table
 from dashboards.project import Project, current_run, nothing_yet, project, runs_frame
 from recsys import report
@@ -47,6 +47,7 @@ def page() -> None:
     }
     if report.has_calibration(run):
         drawn["Chances"] = chances.draw
+    drawn["Pages"] = off_policy.draw
     if report.has_ablation(run):
         drawn["Did the text pay?"] = ablation.draw
     for tab, draw in zip(st.tabs(list(drawn), key="part", bind="query-params"), drawn.values(), strict=True):

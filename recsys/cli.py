@@ -305,9 +305,8 @@ def dashboard(config_path: Path | None, port: int) -> None:
 def _words(run: Run) -> str:
     from recsys import report
 
-    return "\n\n".join(
-        filter(None, (report.verdict_text(run), report.calibration_text(run), report.rules_text(run), report.ablation_text(run)))
-    )
+    texts = (report.verdict_text, report.calibration_text, report.off_policy_text, report.rules_text, report.ablation_text)
+    return "\n\n".join(filter(None, (text(run) for text in texts)))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys.demo.world import START, Floats, worth
+from recsys.demo.world import START, Floats, sigmoid, worth
 from recsys.errors import DataError
 
 CUTOFF = 10
@@ -44,7 +44,19 @@ class Truth:
 
     def interest(self, user_ids: pl.Series, when: date) -> Floats:
         """As `true_interest`."""
+        return self._offered(worth(self._logit(user_ids, self.day(when))), when)
+
+    def click_chance(self, user_ids: pl.Series, when: date) -> Floats:
+        """(n_users, n_items) float32: P(click) of an item looked at, by what the user knew that morning; else as `true_interest`."""
+        return self._offered(sigmoid(self._logit(user_ids, self.day(when))), when)
+
+    def _offered(self, values: Floats, when: date) -> Floats:
+        """The values, 0 for what is not on offer."""
         day = self.day(when)
+        is_open = self.items.select(open=(pl.col("first_day") <= day) & (pl.col("last_day") > day))["open"].to_numpy()
+        return np.where(is_open, values, 0).astype(np.float32)
+
+    def _logit(self, user_ids: pl.Series, day: int) -> Floats:
         period = self.users.filter(pl.col("first_day") <= day).filter(pl.col("period") == pl.col("period").max())
         people = period.with_row_index("place").select("user_id", "place", "taste")
         users = pl.DataFrame({"user_id": user_ids}).join(people, on="user_id", how="left", maintain_order="left")
@@ -52,9 +64,7 @@ class Truth:
         if len(unknown):
             raise DataError(f"demo shop: {len(unknown)} user_ids are not its own (first: {unknown[0]}). Pass users of this shop.")
         logit = users["taste"].to_numpy() @ self.items["traits"].to_numpy().T + self.items["lift"].to_numpy()[:, day]
-        logit += self._habit(users["place"], day)
-        is_open = self.items.select(open=(pl.col("first_day") <= day) & (pl.col("last_day") > day))["open"].to_numpy()
-        return np.where(is_open, worth(logit), 0).astype(np.float32)
+        return np.asarray(logit + self._habit(users["place"], day))
 
     def _habit(self, places: pl.Series, day: int) -> Floats:
         """(n_users, n_items): what the past does to interest, for the users at these places. The latest change holds."""

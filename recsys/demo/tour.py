@@ -9,6 +9,7 @@ from recsys import config_file, evaluate, report, text
 from recsys.artefacts import Run
 from recsys.demo.leaks import audited
 from recsys.demo.oracle import oracle_share
+from recsys.demo.pages import against_the_truth, known_truth
 from recsys.demo.shop import write_shop
 from recsys.errors import ModelError
 from recsys.pipeline.job import Display, Job, utc_now
@@ -27,12 +28,13 @@ def tour(folder: Path, seed: int) -> Iterator[str]:
     yield _encoder(folder, seed)
     path = folder / config_file.FILE_NAME
     with Display() as display:
-        run = train(Job(config_file.load(path), folder, utc_now(), display))
+        run = train(Job(config_file.load(path), folder, utc_now(), display), known_truth)
         night = rank(Job(config_file.load(path), folder, utc_now(), display), None, None, None, None, None, False)
         told = list(audited(Job(config_file.load(path), folder, utc_now(), display)))
     yield report.verdict_text(run)
     yield from told
     yield against_the_oracle(folder, run)
+    yield from filter(None, (report.off_policy_text(run), against_the_truth(run)))
     yield f"Tonight's lists: {night}"
     yield f"Look at them:    recsys dashboard --config {path}"
     yield f"The run:         {run.run_id}"

@@ -2,12 +2,14 @@
 
 from recsys.evaluate.anchors import ANCHORS, ORACLE, RANDOM, Anchors, anchors_of, random_scores
 from recsys.evaluate.cutoffs import Across, Against, Over, Spread, across, spread
+from recsys.evaluate.examination import FEWEST_ACTS, Examination, Pages, fit_examination
 from recsys.evaluate.frames import MEASURES, Measured, measure, rank_by_score
 from recsys.evaluate.health import list_health
 from recsys.evaluate.intervals import FEWEST_USERS, Figure, Paired, compare, mean_figure, weighted_figure
 from recsys.evaluate.kept import KEPT_SCALES, KEPT_TABLES, question_of, question_scales, question_tables
 from recsys.evaluate.matched import EFFECTS, PERMUTATIONS, Matched, Reach, match_metrics, match_slices, reach
 from recsys.evaluate.mix import Change, Part, PartChange, Trap, mean_change, trap_of, traps_of
+from recsys.evaluate.offpolicy import Estimate, Offer, estimates, offer_of_lists, offer_of_order
 from recsys.evaluate.overlap import PERSISTENCE, overlap_by_user, rank_biased_overlap
 from recsys.evaluate.pairs import Differences, judge_pairs
 from recsys.evaluate.prices import Price, price_lists
@@ -23,6 +25,7 @@ __all__ = [
     "ANCHORS",
     "DECISIONS",
     "EFFECTS",
+    "FEWEST_ACTS",
     "FEWEST_USERS",
     "KEPT_SCALES",
     "KEPT_TABLES",
@@ -39,11 +42,15 @@ __all__ = [
     "Change",
     "Decision",
     "Differences",
+    "Estimate",
+    "Examination",
     "Figure",
     "K",
     "Matched",
     "Measured",
+    "Offer",
     "Over",
+    "Pages",
     "Paired",
     "Part",
     "PartChange",
@@ -65,6 +72,8 @@ __all__ = [
     "decision",
     "ece",
     "effect_seen",
+    "estimates",
+    "fit_examination",
     "holm",
     "judge",
     "judge_pairs",
@@ -75,6 +84,8 @@ __all__ = [
     "mean_change",
     "mean_figure",
     "measure",
+    "offer_of_lists",
+    "offer_of_order",
     "overlap_by_user",
     "permutation_p",
     "price_lists",

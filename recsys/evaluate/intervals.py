@@ -107,7 +107,7 @@ def weighted_figure(values: Floats, weights: Floats, bootstrap: int, seed: int) 
     values, weights = values[is_in], weights[is_in]
     means = bootstrap_means({"part": values * weights, "whole": weights}, bootstrap, seed)
     value = float(values @ weights / weights.sum()) if weights.any() else float("nan")
-    return Figure(value, *_interval(means["part"] / _positive(means["whole"])), len(values))
+    return Figure(value, *percentile_interval(means["part"] / _positive(means["whole"])), len(values))
 
 
 def bootstrap_means(columns: Mapping[Key, Floats], bootstrap: int, seed: int, user: Ints | None = None) -> dict[Key, Floats]:
@@ -232,20 +232,21 @@ def _figures(levels: dict[tuple[str, str], Floats], means: Mapping[Any, Floats],
 def _figure(values: Floats, means: Floats, user: Ints | None = None) -> Figure:
     is_known = ~np.isnan(values)
     n = is_known.sum() if user is None else len(np.unique(user[is_known]))
-    return Figure(_mean(values[is_known]), *_interval(means), int(n))
+    return Figure(_mean(values[is_known]), *percentile_interval(means), int(n))
 
 
 def _paired(a: str, b: str, metric: str, values: Floats, means: Floats, user: Ints | None = None) -> Paired:
     sums = summed(values, user)
     better, worse = int((sums > TIE).sum()), int((sums < -TIE).sum())
-    return Paired(a, b, metric, _mean(values), *_interval(means), better, len(sums) - better - worse, worse)
+    return Paired(a, b, metric, _mean(values), *percentile_interval(means), better, len(sums) - better - worse, worse)
 
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _interval(means: Floats) -> tuple[float, float]:
+def percentile_interval(means: Floats) -> tuple[float, float]:
+    """The 95 % interval of resampled means (bootstrap,), those that are NaN left out; NaN where none is left."""
     known = means[~np.isnan(means)]
     if not len(known):
         return float("nan"), float("nan")

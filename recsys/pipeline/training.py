@@ -22,6 +22,7 @@ from recsys.pipeline.chances import RECORD
 from recsys.pipeline.checking import try_rules
 from recsys.pipeline.job import Job, peak_memory_mb
 from recsys.pipeline.models import champion, settle
+from recsys.pipeline.offpolicy import off_policy, page_log
 from recsys.pipeline.record import report_of
 from recsys.pipeline.retention import retain
 from recsys.pipeline.rows import Part, columns, fold_rows, joined, thinned, valid_rows
@@ -234,12 +235,14 @@ def _judge(job: Job, world: World, texts: Texts, models: Models, look: Look) -> 
 
 
 def _look(examine: Examine, job: Job, world: World, texts: Texts, models: Models, known: Snapshot) -> tuple[Calibrated, dict[str, Any]]:
-    """Its chances, what the rules of the shop cost, and what an Examine adds to the report."""
+    """Its chances, what its pages would have brought, what the rules of the shop cost, and what an Examine adds to the report."""
     assert models.ledger.test is not None
     of_folds, whole = models.rankers.of_folds["ranker"], models.rankers.whole["ranker"]
     calibrated = calibrate(job, world, models.sides, models.ledger, of_folds, whole, known)
     priced = prices.price(job, world, known, models.ledger.test, whole, calibrated.judged)
-    return calibrated, {"calibration": calibrated.found} | priced | examine(job, world, texts, models, known)
+    log = page_log(job, world, known, models.ledger, models.rankers.whole)
+    found = {"calibration": calibrated.found, "off_policy": off_policy(job, log)}
+    return calibrated, found | priced | examine(job, world, texts, models, known)
 
 
 def _keep(

@@ -46,6 +46,7 @@ from recsys.report.models import models_object, models_text, run_states
 from recsys.report.newcomer import Choices, newcomer_list
 from recsys.report.nightly import nightly_object, nightly_text
 from recsys.report.nights import listed, listed_for, night_checks, nights
+from recsys.report.offpolicy import QUESTIONS, looks_frame, off_policy_frame, off_policy_text, why_no_off_policy
 from recsys.report.people import active_users, history_of, moves, source_of, tonight_of, user_ids
 from recsys.report.rows import SEEN_IN
 from recsys.report.ruled import ruled_night, ruled_text, rules_frames, rules_text
@@ -64,6 +65,7 @@ __all__ = [
     "NO_EXPLANATIONS",
     "NO_LISTS",
     "NO_SLICES",
+    "QUESTIONS",
     "SEEN_IN",
     "TOO_FEW",
     "Choices",
@@ -118,6 +120,7 @@ __all__ = [
     "judged",
     "listed",
     "listed_for",
+    "looks_frame",
     "meanings",
     "models_object",
     "models_text",
@@ -133,6 +136,8 @@ __all__ = [
     "notes",
     "object_of",
     "obstacles",
+    "off_policy_frame",
+    "off_policy_text",
     "paired_frame",
     "reach_lines",
     "reached",
@@ -170,6 +175,7 @@ __all__ = [
     "verdict_text",
     "versus",
     "volumes_frame",
+    "why_no_off_policy",
     "whys_of",
     "window_rows",
     "windows_frame",
