@@ -18,6 +18,7 @@ page = st.navigation(
         st.Page("items.py", title="Items", icon=":material/category:"),
         st.Page("nights.py", title="Nights", icon=":material/bedtime:"),
         st.Page("volumes.py", title="Data", icon=":material/table_rows:", url_path="data"),
+        st.Page("glossary.py", title="Glossary", icon=":material/help:"),
     ],
     position="top",
 )

@@ -1,6 +1,7 @@
 """Metrics: is this run better than simpler systems, for whom, thanks to what, at what cost; its chances; its text; runs and backtests."""
 
 from functools import partial
+from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
@@ -118,8 +119,13 @@ def _more(systems: pd.DataFrame, run: Run, task: str) -> None:
     for told in filter(None, (report.health_text(report.object_of(run), task), report.grouped_auc_text(report.object_of(run)))):
         st.caption(literal(told))
     with st.expander("What these figures say", icon=":material/help:"):
-        st.markdown("\n".join(f"- **{literal(name)}** {literal(meanings[name])}" for name in measured))
-        st.caption("Formulas, worked examples, and when each misleads: docs/metrics.md of recsys.")
+        st.markdown("\n".join(f"- [**{literal(name)}**]({_explained(name)}) {literal(meanings[name])}" for name in measured))
+        st.caption("Each leads to its formula, a worked example, and when it misleads.")
+
+
+def _explained(name: str) -> str:
+    """The address of a figure's section of the glossary; from this page, wherever the dashboard is served."""
+    return f"glossary?figure={quote(name.replace('@10', '@k'))}"
 
 
 def _count(label: str) -> object:

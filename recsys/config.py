@@ -140,6 +140,7 @@ class Ranker(Section):
     early_stopping: int = Field(100, ge=1, le=100_000, description="trees without a gain on the windows held out before stopping")
     label_gain: tuple[float, ...] = Field((), description="worth of each label from 0 up; none: the label itself (linear)")
     keep_unchosen: Share = Field(0.5, description="share of unchosen candidates kept in training folds, seeded")
+    pages: bool = Field(False, description="also learn from what was shown and chosen or ignored on a page, by place; needs impressions")
     monotone: dict[str, Literal[-1, 1]] = Field({}, description="feature = 1 (never falls) or -1 (never rises)")
 
 

@@ -26,11 +26,20 @@ MAX_ROWS_A_QUERY = 10_000
 
 @dataclass(frozen=True)
 class Rows:
-    """Ranker rows: features (r, f) float32 with NaN where missing, label (r,) int32, query_id (r,), rows of a query contiguous."""
+    """Ranker rows: features (r, f) float32 with NaN where missing, label (r,) int32, query_id (r,), rows of a query contiguous.
+
+    position (r,) int32: the place it was shown at, from 1; 0 throughout a query of candidates, shown or not. None: all are such.
+    """
 
     features: NDArray[np.float32]
     label: NDArray[np.int32]
     query_id: NDArray[np.uint32]
+    position: NDArray[np.int32] | None = None
+
+    def where(self, kept: NDArray[Any]) -> "Rows":
+        """Some of the rows, by mask or place."""
+        position = None if self.position is None else self.position[kept]
+        return Rows(self.features[kept], self.label[kept], self.query_id[kept], position)
 
 
 @dataclass
@@ -220,7 +229,10 @@ def fit(
 def _dataset(rows: Rows, features: list[str], reference: Any = None) -> Any:
     categorical = [name for name in CATEGORICAL if name in features]
     sizes = groups(rows.query_id)
-    return lgb.Dataset(rows.features, rows.label, group=sizes, feature_name=features, categorical_feature=categorical, reference=reference)
+    # What was clicked on a high place was looked at more: LightGBM learns what a place adds and takes it out (`position`).
+    position = rows.position if rows.position is not None and rows.position.any() and reference is None else None
+    given = {"group": sizes, "feature_name": features, "categorical_feature": categorical, "reference": reference, "position": position}
+    return lgb.Dataset(rows.features, rows.label, **given)
 
 
 def _parameters(features: list[str], settings: config.Ranker, gains: tuple[float, ...], seed: int, threads: int) -> dict[str, Any]:

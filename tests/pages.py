@@ -18,6 +18,7 @@ PAGES = {
     "items": "items.py",
     "nights": "nights.py",
     "data": "volumes.py",
+    "glossary": "glossary.py",
 }
 
 

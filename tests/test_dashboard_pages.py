@@ -1,10 +1,12 @@
 """The pages of metrics, items, nights and data: every state of them, and what is said of what is damaged or gone."""
 
 import json
+import re
 import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 import pytest
@@ -21,6 +23,7 @@ from toy_run import (
     ablation,
     calibration,
     empty_project,
+    off_policy,
     with_backtest,
     with_night,
     with_run,
@@ -157,6 +160,28 @@ def test_chances_are_a_tab_of_their_own_with_what_was_said_and_what_happened(hom
 def test_a_run_of_before_there_were_chances_has_no_such_tab(home: Home) -> None:
     with_run(home)
     assert "Chances" not in [tab.label for tab in open_page("metrics").tabs]
+
+
+def test_pages_show_every_system_and_say_who_has_no_estimate_and_why(home: Home) -> None:
+    with_run(home, {"off_policy": off_policy()})
+    app = open_page("metrics", part="Pages")
+    (frame,) = frames(app)
+    assert frame["system"].to_list() == ["as it was", "popularity", "ranker"]
+    assert frame["value"][:2].notna().all()
+    assert frame["value"].isna()[2]
+    assert "ranker: no estimate, too little overlap" in words(app)
+    assert "No estimate: no order in a toy." in words(app)
+    assert len(downloads(app)) == 1
+
+
+def test_a_run_without_a_page_says_what_is_needed(home: Home) -> None:
+    with_run(home, {"off_policy": {"absent": "no impression of the test window has a request_id and a position"}})
+    assert "no impression of the test window" in words(open_page("metrics", part="Pages"))
+
+
+def test_a_run_of_before_there_were_estimates_says_to_train_again(home: Home) -> None:
+    with_run(home)
+    assert "train again" in words(open_page("metrics", part="Pages"))
 
 
 def test_a_run_without_an_ablation_has_no_such_tab(home: Home) -> None:
@@ -415,3 +440,14 @@ def test_a_night_shows_what_each_rule_did_and_costs(home: Home) -> None:
     assert frames(app)[0]["removed"].tolist() == [5, 5]
     assert "Without a price" in words(app)
     assert "<b>x</b>" not in [element.value for element in app.caption]
+
+
+def test_the_glossary_explains_every_figure_that_the_metrics_lead_to(home: Home) -> None:
+    with_run(home)
+    links = re.findall(r"\]\(glossary\?figure=([^)]+)\)", "".join(one.value for one in open_page("metrics").markdown))
+    assert len(links) > 5
+    every = [one.value for one in open_page("glossary").subheader]
+    assert {unquote(link) for link in links} <= set(every)
+    one = open_page("glossary", figure="recall@k")
+    assert [found.value for found in one.subheader] == ["recall@k"]
+    assert "Example: A" in "".join(found.value for found in one.markdown)

@@ -270,6 +270,23 @@ def calibration() -> dict[str, object]:
     return {"days": 14, "n_users": {"learned": 12, "judged": 12}, "tasks": {"all": kinds, "new": kinds}}
 
 
+def off_policy() -> dict[str, object]:
+    """Estimates in the layout of the pipeline: one system with an estimate, one refused, and no other order."""
+    model = evaluate.Examination(np.array([1.0, 0.5]), np.full(10, 0.2), 4000, 500)
+    rng, n = np.random.default_rng(0), 4000
+    position = np.tile([1, 2], n // 2)
+    acted = rng.random(n) < 0.2 / position
+    shown = rng.integers(0, 10, n).astype(np.int32)
+    pages = evaluate.Pages(np.arange(n // 2) % 12, np.repeat(np.arange(n // 2), 2), shown, position, np.full(n, 0.1), acted)
+    lists = {"popularity": np.tile(np.arange(5), (12, 1)), "ranker": np.full((12, 1), -1)}
+    offers = ((name, evaluate.offer_of_lists(pages, one, model)) for name, one in lists.items())
+    logged, found = evaluate.estimates(pages, offers, model, 20, 7)
+    systems = {name: evaluate.without_nan(asdict(one)) for name, one in found.items()}
+    places = {"n_places": n, "n_pages": n // 2, "n_acts": int(acted.sum()), "logged": asdict(logged), "systems": systems}
+    learned = {"n": model.n, "n_acts": model.n_acts}
+    return {"looked": model.looked.tolist(), "learned": learned, "places": places, "order": {"absent": "no order in a toy"}}
+
+
 def question(task: str) -> evaluate.Question:
     """What the twelve users are asked."""
     truth = [(user, item, 1) for user in USERS[:-1] for item in ITEM_IDS[:2]] if task == "all" else []

@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys import metrics
 from recsys.errors import TableError, nearest
-from recsys.evaluate.layout import LISTS, Index, Laid, Rows, checked_truth, falling, laid_out, refuse, rows_of
+from recsys.evaluate.layout import LISTS, Index, Laid, Rows, checked_truth, falling, laid_out, refuse, rows_of, users_of
 from recsys.metrics import Bools, Floats
 from recsys.schema import Column, Table, check
 
@@ -126,7 +126,8 @@ def rank_by_score(scores: pl.DataFrame, k: int) -> pl.DataFrame:
 
 
 def _laid_out(lists: pl.DataFrame, truth: pl.DataFrame, k: int, relevant_from: int) -> _Places:
-    users = truth.filter(pl.col("label") >= relevant_from)["user_id"].unique().sort()
+    is_relevant = truth["label"] >= relevant_from
+    users = users_of(truth["user_id"] if is_relevant.all() else truth["user_id"].filter(is_relevant))
     user = rows_of(truth["user_id"], users)
     is_judged = user >= 0
     return _Places(laid_out(lists, users, k, "lists"), user[is_judged], truth.filter(pl.Series(is_judged)), relevant_from)

@@ -84,13 +84,15 @@ def laid_out(frame: pl.DataFrame, users: pl.Series, k: int, name: str) -> Laid:
     refuse(frame, ~frame["rank"].is_between(1, k), f"{name}: {{n}} rows have a rank outside 1 to {k} (first: {{row}})")
     user, n_users = _numbered(frame["user_id"], users)
     place = frame["rank"].to_numpy() - 1
-    cell = user * k + place
+    cell = user * k
+    cell += place
     row_of = np.full((n_users, k), -1, dtype=np.int32)
     row_of.ravel()[cell] = np.arange(len(cell), dtype=np.int32)
     if np.count_nonzero(row_of >= 0) < len(cell):
         _refuse_repeats(frame, "rank", name)
     for seed in count():
-        keys = _hashes(frame["item_id"], seed) & ~_mask(k) | place.astype(np.uint64)
+        keys = _hashes(frame["item_id"], seed) & ~_mask(k)
+        keys |= place.astype(np.uint64)
         ordered = np.full(row_of.shape, EMPTY)
         ordered.ravel()[cell] = keys
         ordered.sort(axis=1)
@@ -101,10 +103,19 @@ def laid_out(frame: pl.DataFrame, users: pl.Series, k: int, name: str) -> Laid:
     raise AssertionError
 
 
+def users_of(ids: pl.Series) -> pl.Series:
+    """The distinct user_ids, sorted."""
+    return ids.gather(_starts(ids)).unique().sort()
+
+
+def _starts(ids: pl.Series) -> Rows:
+    """Where the id is another than that of the row before: a table mostly holds the rows of a user one after another."""
+    return np.flatnonzero(ids.ne_missing(ids.shift(1)).to_numpy()) if len(ids) else np.zeros(0, dtype=np.int64)
+
+
 def rows_of(ids: pl.Series, users: pl.Series) -> Rows:
     """(rows,): the row of each user_id in `users` (unique); -1 where it is not there."""
-    # A table mostly holds the rows of a user one after another: only the first of them is looked up.
-    starts = np.flatnonzero(ids.ne_missing(ids.shift(1)).to_numpy()) if len(ids) else np.zeros(0, dtype=np.int64)
+    starts = _starts(ids)  # only the first row of a user is looked up
     known = pl.DataFrame({"user_id": users, "row": np.arange(len(users))})
     heads = pl.DataFrame({"user_id": ids.gather(starts)}).join(known, on="user_id", how="left", maintain_order="left")
     return np.repeat(heads["row"].fill_null(-1).to_numpy(), np.diff(starts, append=len(ids)))

@@ -1,7 +1,6 @@
 """The ranker's rows of past windows: every query's candidates as of the window's start, with what then happened as labels."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +10,13 @@ from recsys import features, ranker, timeline
 from recsys.blocks import Bools, Catalogue
 from recsys.errors import TooShortError
 from recsys.pipeline.job import Job
+from recsys.pipeline.shown import shown_lists
 from recsys.pipeline.sides import Sides
 from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
 from recsys.pipeline.world import World
+
+N_WINDOWS = 64
+"""More than there are windows: queries of pages are numbered after those of candidates."""
 
 MIN_QUERIES = 10
 """Below this a ranker would learn noise; the message says how to widen the windows."""
@@ -29,13 +32,19 @@ class Part:
 
     def where(self, kept: Bools) -> "Part":
         """Some of the rows, in their order."""
-        return Part(_some(self.rows, kept), self.by_behaviour[kept], self.told[kept])
+        return Part(self.rows.where(kept), self.by_behaviour[kept], self.told[kept])
+
+    @property
+    def position(self) -> NDArray[np.int32]:
+        """(r,) int32: as in Rows, 0 where it has none."""
+        return np.zeros(len(self.told), np.int32) if self.rows.position is None else self.rows.position
 
 
 def fold_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) -> Part:
     """The thinned rows of the ranker folds. Raises TooShortError where they are too few."""
     parts = enumerate(zip(sides, ledger.folds, strict=False))
-    rows = joined([thinned(job, _window_rows(job, world, side, window, number), number) for number, (side, window) in parts])
+    with_pages = job.config.ranker.pages
+    rows = joined([thinned(job, _window_rows(job, world, side, window, number, with_pages), number) for number, (side, window) in parts])
     _refuse_few(rows, "the ranker folds", "time.fold_days or time.n_folds")
     return rows
 
@@ -51,20 +60,24 @@ def valid_rows(job: Job, world: World, sides: Sides, ledger: timeline.Ledger) ->
 def thinned(job: Job, part: Part, number: int) -> Part:
     """The rows of window `number` with the seeded share `ranker.keep_unchosen` of the candidates that nobody chose."""
     rng = np.random.default_rng([job.config.project.seed, number])
-    return part.where((part.rows.label > 0) | (rng.random(len(part.rows.label)) < job.config.ranker.keep_unchosen))
+    is_kept = rng.random(len(part.rows.label)) < job.config.ranker.keep_unchosen
+    return part.where((part.rows.label > 0) | (part.position > 0) | is_kept)
 
 
-def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int) -> Part:
+def _window_rows(job: Job, world: World, side: TextSide, window: timeline.Window, number: int, with_pages: bool = False) -> Part:
     inside = window.of(world.events).collect()
     users = timeline.active_users(inside, window)
     truth = timeline.truth(inside, window, labels(job.config))
     known = snapshot(
         world.events, world.catalogue, window.start, window.end, side, job.config, world.catalogue.categories, job.threads, job.clock
     )
-    parts, done = [], 0
+    parts, done, n_pages = [], 0, 0
     for chunk in chunks(known, world.events, users, job.clock):
         with job.clock.stage("features"):
             parts += _chunk_parts(chunk, truth, world.catalogue, (number << 24) + 2 * done)
+            if with_pages:
+                parts.append(_page_part(job, world, window, chunk, (number + N_WINDOWS << 24) + n_pages))
+                n_pages += len(np.unique(parts[-1].rows.query_id))
         done += chunk.block.history.n_users
         job.display.progress(f"rows: {window.name}", done, len(users))
     return joined(parts)
@@ -84,6 +97,22 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
             Part(ranker.Rows(matrix[chosen], label[chosen].astype(np.int32), query), pool.by_behaviour[chosen], chunk.told[chosen])
         )
     return parts
+
+
+def _page_part(job: Job, world: World, window: timeline.Window, chunk: Chunk, first_query: int) -> Part:
+    """The candidates of a chunk that a page of the window showed, a query a page on which something was chosen and something ignored."""
+    users, pool, n_items = chunk.block.history.user_ids, chunk.pool, len(world.catalogue)
+    shown = shown_lists(world.events, world.catalogue, users, window.start, window.end, job.config)
+    key = pool.user.astype(np.int64) * n_items + pool.item  # ascending: the order of a pool
+    asked = shown.user_index[shown.list_index].astype(np.int64) * n_items + shown.item_index
+    at = np.minimum(np.searchsorted(key, asked), max(len(key) - 1, 0))
+    kept = np.flatnonzero((key[at] == asked) & (shown.position > 0)) if len(key) else np.empty(0, np.int64)
+    page = shown.list_index[kept]
+    kept = kept[_has_positive(page, shown.label[kept] > 0) & _has_positive(page, shown.label[kept] == 0)]
+    query = first_query + np.unique(shown.list_index[kept], return_inverse=True)[1]
+    matrix = ranker.matrix(chunk.frame[at[kept]], features.names())
+    rows = ranker.Rows(matrix, shown.label[kept].astype(np.int32), query.astype(np.uint32), shown.position[kept])
+    return Part(rows, pool.by_behaviour[at[kept]], chunk.told[at[kept]])
 
 
 def _has_positive(user: np.ndarray, positive: Bools) -> Bools:
@@ -107,6 +136,7 @@ def joined(parts: list[Part]) -> Part:
         np.concatenate([part.rows.features for part in parts]),
         np.concatenate([part.rows.label for part in parts]),
         np.concatenate([part.rows.query_id for part in parts]),
+        np.concatenate([part.position for part in parts]),
     )
     return Part(rows, np.concatenate([part.by_behaviour for part in parts]), np.concatenate([part.told for part in parts]))
 
@@ -124,13 +154,9 @@ def columns(part: Part, name: str) -> ranker.Rows:
     only text retrieved, and queries so left without a positive.
     """
     if name == "ranker":
-        return _some(part.rows, part.told)
+        return part.rows.where(part.told)
     query = np.unique(part.rows.query_id, return_inverse=True)[1]
     kept = np.flatnonzero(part.by_behaviour & _has_positive(query, part.by_behaviour & (part.rows.label > 0)))
-    rows = _some(part.rows, kept)
+    rows = part.rows.where(kept)
     rows.features[:, [place for place, feature in enumerate(features.names()) if features.is_text(feature)]] = np.nan
     return rows
-
-
-def _some(rows: ranker.Rows, kept: NDArray[Any]) -> ranker.Rows:
-    return ranker.Rows(rows.features[kept], rows.label[kept], rows.query_id[kept])
