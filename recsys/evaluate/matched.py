@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from recsys.evaluate.intervals import Paired, paired_figures
+from recsys.evaluate.intervals import FEWEST_USERS, Paired, paired_figures
 from recsys.evaluate.pairs import METRIC
 from recsys.evaluate.question import Question
 from recsys.evaluate.significance import Decision, decision, effect_seen, holm, permutation_p, users_needed
@@ -84,6 +84,7 @@ def _matched(parts: Iterable[Values], bootstrap: int, seed: int) -> list[Matched
 def _one(slice: str, value: str, metric: str, x: Floats, y: Floats, p: float, p_holm: float, bootstrap: int, seed: int) -> Matched:
     n = len(x)
     (pair,) = paired_figures({A: {metric: x}, B: {metric: y}}, [(A, B)], metric, bootstrap, seed)
-    pair = pair if n >= 2 else replace(pair, low=float("nan"), high=float("nan"))
+    fewest = FEWEST_USERS if slice else 2  # as in the verdict, a slice of few has no interval
+    pair = pair if n >= fewest else replace(pair, low=float("nan"), high=float("nan"))
     mean_a, mean_b = (float(np.mean(values)) if n else float("nan") for values in (x, y))
     return Matched(slice, value, n, mean_a, mean_b, pair, p, p_holm, decision(pair))

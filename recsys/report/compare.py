@@ -12,6 +12,7 @@ from recsys.report import unlike
 from recsys.report.changed import changed
 from recsys.report.plain import figure
 from recsys.report.rows import JUDGED, MAIN, Row
+from recsys.report.sliced import TOO_FEW
 from recsys.report.versus import Versus, advice, kept_question, obstacles, of_ranker, remarks, shared_tasks
 from recsys.report.words import interval
 
@@ -116,7 +117,7 @@ def _rows(found: Iterable[evaluate.Matched]) -> list[Row]:
     rows = [
         {"metric": one.pair.metric, "slice": one.slice, "value": one.value, "n": one.n, "a": one.mean_a, "b": one.mean_b}
         | {key: getattr(one.pair, key) for key in ("difference", "low", "high", "better", "tied", "worse")}
-        | {"p": one.p, "p_holm": one.p_holm, "word": one.word}
+        | {"p": one.p, "p_holm": one.p_holm, "word": TOO_FEW if one.slice and one.n < evaluate.FEWEST_USERS else one.word}
         for one in found
     ]
     plain: list[Row] = evaluate.without_nan(rows)
