@@ -4,6 +4,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -191,3 +192,10 @@ def test_a_search_in_which_every_model_goes_bad_says_so(tmp_path: Path, monkeypa
     monkeypatch.setattr(search, "try_texts", bad)
     with pytest.raises(ModelError, match="none of 4 trials got to its end"):
         searched(write(tmp_path, worlds.checkerboard()))
+
+
+def test_a_search_started_as_several_workers_is_refused_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, worlds.checkerboard())
+    monkeypatch.setattr(search, "workers", lambda: SimpleNamespace(n=2))
+    with pytest.raises(ConfigError, match="without `accelerate launch`"):
+        searched(path)

@@ -29,6 +29,7 @@ from recsys.pipeline.training import BASE
 from recsys.pipeline.world import World, read_world
 from recsys.schema import TIME
 from recsys.study import COMPLETE, PrunedError, Report, Settings, Study, Trial
+from recsys.text import workers
 from recsys.tracking import Tracker, track
 
 FILE_NAME = "searched.toml"
@@ -72,8 +73,13 @@ class Found:
 
 
 def search(job: Job) -> Found:
-    """Search the text model's settings, then the ranker's, and write the best ones to `searched.toml` in the project's folder."""
+    """Search the text model's settings, then the ranker's, and write the best ones to `searched.toml` in the project's folder.
+
+    Raises ConfigError where there is nothing to search, and where `accelerate launch` started several workers.
+    """
     study.check_installed()
+    if workers().n > 1:
+        raise ConfigError("recsys search: runs as one program alone. Start it without `accelerate launch`.")
     if not (job.config.search.text or job.config.search.ranker):
         raise ConfigError("search: search.text and search.ranker are both empty. Give one of them a setting to search.")
     with alone(job.home.folder, "recsys search"):
