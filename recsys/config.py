@@ -208,7 +208,7 @@ class Search(Section):
     @classmethod
     def _ranker_space(cls, given: space.Space) -> space.Space:
         # All trials are fitted on the same rows, and judged by the same gains.
-        return space.checked("search.ranker", Ranker, given, ("keep_unchosen", "label_gain", "monotone"))
+        return space.checked("search.ranker", Ranker, given, ("keep_unchosen", "pages", "label_gain", "monotone"))
 
 
 class Config(Section):
