@@ -105,15 +105,15 @@ def test_places_that_nobody_acts_on_cannot_be_told_apart(shop: Shop) -> None:
     assert "20 acts each" in found["absent"]
 
 
-def part_with_pages(shop: Shop) -> rows.Part:
-    settings = shop.job.config.ranker.model_copy(update={"pages": True})
+def fold_rows(shop: Shop, pages: bool) -> rows.Part:
+    settings = shop.job.config.ranker.model_copy(update={"pages": pages})
     job = replace(shop.job, config=shop.job.config.model_copy(update={"ranker": settings}))
     sides = tuple(TextSide.silent(len(shop.world.catalogue)) for _ in shop.ledger.moments)
     return rows.fold_rows(job, shop.world, sides, shop.ledger)
 
 
 def test_pages_are_queries_of_their_own_with_something_chosen_and_something_ignored(shop: Shop) -> None:
-    part = part_with_pages(shop)
+    part = fold_rows(shop, pages=True)
     is_page = part.position > 0
     query, label = part.rows.query_id[is_page], part.rows.label[is_page]
     assert is_page.any()
@@ -124,9 +124,7 @@ def test_pages_are_queries_of_their_own_with_something_chosen_and_something_igno
 
 
 def test_what_is_learned_from_candidates_stays_with_pages_beside_it(shop: Shop) -> None:
-    part = part_with_pages(shop)
-    sides = tuple(TextSide.silent(len(shop.world.catalogue)) for _ in shop.ledger.moments)
-    alone = rows.fold_rows(shop.job, shop.world, sides, shop.ledger)
+    part, alone = fold_rows(shop, pages=True), fold_rows(shop, pages=False)
     assert (alone.position == 0).all()
     shown = part.position > 0
     assert set(part.rows.query_id[~shown]) == set(alone.rows.query_id)

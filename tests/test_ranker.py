@@ -212,3 +212,37 @@ def test_without_a_row_to_add_trees_by_a_ranker_is_its_base(valid: bool) -> None
     assert (made.text(), made.n_trees, made.n_base, made.curve) == (base.text(), 6, 6, [])
     again = fit(rows(), None, FEATURES, SETTINGS, GAINS, 7, 1, made.n_trees, base=base)
     assert (again.text(), again.n_trees, again.n_base) == (base.text(), 6, 6)
+
+
+def shown_pages(n_pages: int = 3000, per_page: int = 8) -> Rows:
+    """Pages sorted mostly by noise and clicked by worth times how much a place is looked at: noise looks like worth."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n_pages * per_page, 3)).astype(np.float32)
+    features[:, 2] = 0
+    noisy = features[:, 1].reshape(n_pages, per_page) + 0.3 * rng.normal(size=(n_pages, per_page))
+    position = (np.argsort(np.argsort(-noisy, axis=1), axis=1) + 1).ravel().astype(np.int32)
+    chance = position**-1.0 / (1 + np.exp(1 - 2 * features[:, 0]))
+    label = (rng.random(len(chance)) < chance).astype(np.int32)
+    kept = np.repeat(label.reshape(n_pages, per_page).any(axis=1), per_page)
+    query = np.repeat(np.arange(n_pages, dtype=np.uint32), per_page)
+    return Rows(features, label, query, position).where(kept)
+
+
+def test_what_a_place_adds_is_taken_out_of_what_is_learned_from_pages() -> None:
+    pages, unseen = shown_pages(), rows(100, seed=3).features
+    unseen[:, 2] = 0
+    unseen = np.nan_to_num(unseen)
+    told = pl.DataFrame(unseen, schema=dict.fromkeys(FEATURES, pl.Float32))
+
+    def leaning(given: Rows) -> float:
+        scores = fit(given, None, FEATURES, SETTINGS, GAINS, 7, 1, 120).score(told)  # a place is learned tree by tree
+        return abs(float(np.corrcoef(scores, unseen[:, 1])[0, 1]))
+
+    assert leaning(pages) < 0.5 * leaning(replace(pages, position=None))
+
+
+def test_a_query_of_candidates_beside_pages_is_learned_from_as_before() -> None:
+    """All its rows have place 0: what that place adds is the same for each, and no order."""
+    whole = rows()
+    plain, placed = fit(whole, None, FEATURES, SETTINGS, GAINS, 7, 1, 8), replace(whole, position=np.zeros(len(whole.label), np.int32))
+    assert fit(placed, None, FEATURES, SETTINGS, GAINS, 7, 1, 8).text() == plain.text()

@@ -70,4 +70,7 @@ max_tokens = 48          # a title and two sentences
 valid_days = 7
 steps = 30               # few and small, so that the tour takes minutes on a laptop
 check_steps = 10
+
+[ranker]
+pages = true             # half of each page is drawn at random, so what was chosen and ignored there is worth learning from
 """

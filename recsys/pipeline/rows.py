@@ -10,10 +10,11 @@ from recsys import features, ranker, timeline
 from recsys.blocks import Bools, Catalogue
 from recsys.errors import TooShortError
 from recsys.pipeline.job import Job
-from recsys.pipeline.shown import shown_lists
 from recsys.pipeline.sides import Sides
 from recsys.pipeline.snapshot import Chunk, TextSide, chunks, labels, snapshot
+from recsys.pipeline.tables import events_of
 from recsys.pipeline.world import World
+from recsys.text.shown import Shown
 
 N_WINDOWS = 64
 """More than there are windows: queries of pages are numbered after those of candidates."""
@@ -102,7 +103,9 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
 def _page_part(job: Job, world: World, window: timeline.Window, chunk: Chunk, first_query: int) -> Part:
     """The candidates of a chunk that a page of the window showed, a query a page on which something was chosen and something ignored."""
     users, pool, n_items = chunk.block.history.user_ids, chunk.pool, len(world.catalogue)
-    shown = shown_lists(world.events, world.catalogue, users, window.start, window.end, job.config)
+    inside = events_of(window.of(world.events), users).lazy()
+    types, hours = job.config.events.types, job.config.text.follow_hours
+    shown = Shown.of(inside, world.catalogue, users, window.start, window.end, types, hours)
     key = pool.user.astype(np.int64) * n_items + pool.item  # ascending: the order of a pool
     asked = shown.user_index[shown.list_index].astype(np.int64) * n_items + shown.item_index
     at = np.minimum(np.searchsorted(key, asked), max(len(key) - 1, 0))
