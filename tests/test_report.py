@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_run import AS_OF, EVIL, ITEM_IDS, SYSTEMS, USERS, empty_project, with_night, with_run
+from toy_run import AS_OF, EVIL, ITEM_IDS, SYSTEMS, USERS, empty_project, with_backtest, with_night, with_run
 
 from recsys import metrics, report
 from recsys.artefacts import Home, Run
@@ -270,3 +270,12 @@ def test_yes_or_no_stands_before_beside_after_and_the_undefined_is_a_dash() -> N
         assert cells["accuracy"] == ["0.6667", "0.6667", "+0.0000"]
         assert cells["ROC AUC"] == ["0.0000", "1.0000", "+1.0000"]
         assert len(cells) == 10
+
+
+def test_the_best_other_system_of_a_backtest_is_no_anchor_and_anchors_stand_last(tmp_path: Path) -> None:
+    _, home = empty_project(tmp_path)
+    made = with_backtest(home)
+    frame = report.cutoffs_frame(made, "all")
+    assert set(frame.loc[frame["role"] == "best other", "system"]).isdisjoint(report.ANCHORS)
+    assert (frame["role"] == "best other").any()
+    assert set(report.backtest_frame(made, "all")["system"][-2:]) == set(report.ANCHORS)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recsys.artefacts import Home, Run
+from recsys.evaluate import ANCHORS
 from recsys.report import rows
 from recsys.report.plain import MISSING, aligned, figure, prose
 from recsys.report.rows import JUDGED, MAIN, WITHOUT_TEXT, Report, Row
@@ -24,9 +25,12 @@ def backtest_object(made: Run) -> dict[str, Any]:
 
 
 def systems(report: Report, task: str) -> list[Row]:
-    """system, value (over all queries), low, high, n (users); mean, lowest, highest, sd (over n_cutoffs): of ndcg@10, the best first."""
+    """system, value (over all queries), low, high, n (users); mean, lowest, highest, sd (over n_cutoffs): of ndcg@10, the best first.
+
+    The anchors come last.
+    """
     found = [{"system": name, **by[MAIN]["figure"], **by[MAIN]["spread"]} for name, by in report["tasks"][task]["systems"].items()]
-    return sorted(found, key=lambda row: (-row["value"], row["system"]))
+    return sorted(found, key=lambda row: (row["system"] in ANCHORS, -row["value"], row["system"]))
 
 
 def paired(report: Report, task: str) -> list[Row]:
@@ -46,7 +50,7 @@ def paired(report: Report, task: str) -> list[Row]:
 
 def by_cutoff(report: Report, task: str) -> list[Row]:
     """cutoff (ISO day), system, ndcg, low, high, n, role: ranker, ranker_no_text, best other (over all cutoffs) or other."""
-    best = next((row["system"] for row in systems(report, task) if row["system"] not in (JUDGED, WITHOUT_TEXT)), None)
+    best = next((row["system"] for row in systems(report, task) if row["system"] not in (JUDGED, WITHOUT_TEXT, *ANCHORS)), None)
     found = []
     for row in report["cutoffs"]:
         for system, by in row["tasks"][task]["systems"].items():
