@@ -17,14 +17,16 @@ QUESTIONS = {"places": "A place given to one of the system's ten", "order": "The
 def off_policy_rows(report: Report, question: str) -> list[Row]:
     """system, value, low, high, more, more_low, more_high, ips, snips, effective, acts, refused, in acts per 1,000 places shown.
 
-    The first row is what was; value is the doubly robust estimate, more is that minus what was. Figures are None where refused.
+    The first row is what was, the best system follows; value is the doubly robust estimate, more is that minus what was. Figures are None
+    where refused.
     """
     entry = _entry(report, question)
     if "logged" not in entry:
         return []
     logged = _thousands(entry["logged"], "value", "low", "high")
     first = {"system": "as it was", **logged, "acts": entry["n_acts"], "effective": float(entry["n_places"]), "refused": ""}
-    return [first | dict.fromkeys(("more", "more_low", "more_high", "ips", "snips")), *map(_row, entry["systems"].items())]
+    systems = sorted(map(_row, entry["systems"].items()), key=lambda row: (row["value"] is None, -(row["value"] or 0), row["system"]))
+    return [first | dict.fromkeys(("more", "more_low", "more_high", "ips", "snips")), *systems]
 
 
 def _entry(report: Report, question: str) -> dict[str, Any]:
