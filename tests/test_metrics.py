@@ -1,6 +1,7 @@
 """Every metric against its worked example, against another library, and against a loop a person can read."""
 
 import ir_measures
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,6 +110,22 @@ def test_graded_ndcg_agrees_with_scikit_learn(query: tuple[np.ndarray, np.ndarra
     assert linear[0] == pytest.approx(ndcg_score(relevance, order, k=k, ignore_ties=True), abs=1e-12)
     exponential = metrics.ndcg_exp(labels, ideal_of(truth, k))
     assert exponential[0] == pytest.approx(ndcg_score(2.0**relevance - 1, order, k=k, ignore_ties=True), abs=1e-12)
+
+
+@pytest.mark.parametrize("places", [1, 5, 10])
+def test_exponential_ndcg_is_that_of_lightgbm_on_queries_with_something_relevant(places: int) -> None:
+    rng = np.random.default_rng(places)
+    label = rng.integers(0, 4, (40, 12))
+    label[:, 0] = np.maximum(label[:, 0], 1)  # LightGBM calls a query without anything relevant perfect
+    score = rng.permuted(np.arange(12.0) * np.ones((40, 1)), axis=1)
+    ordered = np.take_along_axis(label, np.argsort(-score, axis=1), axis=1)[:, :places]
+    ours = metrics.ndcg_exp(ordered, -np.sort(-label, axis=1)[:, :places]).mean()
+    # A model that learns hardly anything leaves the scores that it begins with as they are.
+    data = lgb.Dataset(rng.random((480, 1)), label.ravel(), group=[12] * 40, init_score=score.ravel())
+    told: dict[str, dict[str, list[float]]] = {}
+    given = {"objective": "lambdarank", "metric": "ndcg", "eval_at": [places], "learning_rate": 1e-9, "verbosity": -1}
+    lgb.train(given, data, 1, valid_sets=[data], callbacks=[lgb.record_evaluation(told)])
+    assert told["training"][f"ndcg@{places}"][0] == pytest.approx(ours, abs=1e-9)
 
 
 @given(query=queries().filter(lambda query: query[1].size > 0))
