@@ -287,3 +287,16 @@ def test_a_source_has_a_meaning_a_reason_and_a_place_in_the_features() -> None:
     assert set(SOURCES) == set(SOURCE_MEANINGS) == set(REASONS) == set(board())
     assert candidates.TEXT not in BEHAVIOUR
     assert START < END
+
+
+def test_a_pair_is_found_where_a_loop_finds_it_and_what_is_no_candidate_is_said_to_be_none() -> None:
+    rng = np.random.default_rng(3)
+    pairs = sorted({(int(user), int(item)) for user, item in rng.integers(0, 6, (20, 2))})
+    user, item = np.array(pairs, np.int32).T
+    pool = Pool(user, item, np.zeros(len(pairs), bool), {}, {})
+    asked = [(u, i) for u in range(7) for i in range(-1, 9)]  # -1: no item of the catalogue
+    found = pool.find(*np.array(asked).T)
+    assert found.tolist() == [pairs.index(pair) if pair in pairs else -1 for pair in asked]
+    empty = Pool(user[:0], item[:0], np.zeros(0, bool), {}, {})
+    assert empty.find(user, item).tolist() == [-1] * len(pairs)
+    assert len(pool.find(user[:0], item[:0])) == 0

@@ -57,6 +57,15 @@ class Pool:
         found: Bools = np.any([~np.isnan(self.rank[name]) for name in BEHAVIOUR], axis=0)
         return found
 
+    def find(self, user: NDArray[np.integer], item: NDArray[np.integer]) -> NDArray[np.int64]:
+        """(m,): the row of each pair of a row of the block and an item_index; -1 where it is no candidate, or the item -1."""
+        if not len(self.user) or not len(user):
+            return np.full(len(user), -1, np.int64)
+        width = int(max(self.item.max(), item.max())) + 1
+        key, asked = self.user.astype(np.int64) * width + self.item, user.astype(np.int64) * width + item
+        row = np.minimum(np.searchsorted(key, asked), len(key) - 1)  # the keys rise: that is the order of a pool
+        return np.where((key[row] == asked) & (item >= 0), row, -1)
+
 
 def behaviour_sources(history: History, catalogue: Catalogue, config: Candidates, seed: int, threads: int) -> dict[str, Source]:
     """The sources that need no text, fitted on a history of all users as of its moment."""

@@ -84,10 +84,7 @@ def offer_of_lists(pages: Pages, lists: NDArray[np.integer], model: Examination)
     """
     n_items = len(model.appeal)
     user, place = np.nonzero(lists >= 0)
-    key = np.sort(user * n_items + lists[user, place])
-    asked = pages.user_of_row * n_items + pages.item
-    at = np.minimum(np.searchsorted(key, asked), max(len(key) - 1, 0))
-    is_listed = key[at] == asked if len(key) else np.zeros(len(pages), bool)
+    is_listed = np.isin(pages.user_of_row * n_items + pages.item, user * n_items + lists[user, place])
     appeal = np.where(is_listed, model.appeal[pages.item], 0)
     whole = np.bincount(user, model.appeal[lists[user, place]], minlength=len(lists))
     left = (lists >= 0).sum(axis=1)[pages.user_of_row] - _above(pages, is_listed.astype(np.float64)).round()

@@ -50,7 +50,7 @@ class Explainer:
         lists = rules.because(lists, _gathered(self._titles, near), is_bought)
         if self.paths is None:
             return lists
-        row = self._rows(chunk, user, item)
+        row = chunk.pool.find(user, item)  # -1: pinned, and no candidate
         unruled = lists.select(pl.lit([], pl.List(pl.String)).alias("rules"), pl.col("rank").alias("plain_rank"))
         acted = placed.acted if placed and placed.acted is not None else unruled
         return (
@@ -68,14 +68,6 @@ class Explainer:
         users = pl.DataFrame({"user_id": chunk.block.history.user_ids}).with_row_index("user")
         user = lists.select("user_id").join(users, on="user_id", how="left", maintain_order="left")["user"]
         return user.to_numpy().astype(np.int32), self.known.catalogue.index_of(lists["item_id"])
-
-    def _rows(self, chunk: Chunk, user: Index, item: Index) -> Rows:
-        """The candidate that each listed row is; -1 for what is pinned and was none."""
-        n_items = len(self.known.catalogue)
-        of_candidates = chunk.pool.user.astype(np.int64) * n_items + chunk.pool.item
-        asked = user.astype(np.int64) * n_items + item
-        row = np.minimum(np.searchsorted(of_candidates, asked), max(len(of_candidates) - 1, 0))
-        return np.where(of_candidates[row] == asked, row, -1) if len(of_candidates) else np.full(len(asked), -1)
 
     def _because(self, chunk: Chunk, user: Index, item: Index) -> tuple[Index, Bools, Floats]:
         """As `nearest_liked`, of what is near enough."""

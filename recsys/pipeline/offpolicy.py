@@ -121,19 +121,17 @@ def _asked(
     job: Job, world: World, known: Snapshot, rankers: dict[str, Ranker], users: pl.Series, pages: Pages
 ) -> tuple[dict[str, Index], dict[str, NDArray[np.float64]]]:
     """`lists` and `score` of a PageLog."""
-    n_items = len(world.catalogue)
-    asked = pages.user_of_row * n_items + pages.item
+    user = pages.user_of_row  # rising
     lists = {name: np.full((len(users), evaluate.K), -1, np.int32) for name in SYSTEMS}
     score = {name: np.full(len(pages), np.nan) for name in SYSTEMS}
     done = 0
     for chunk in chunks(known, world.events, users, job.clock):
         with job.clock.stage("evaluate"):
             pool, n = chunk.pool, chunk.block.history.n_users
-            key = (pool.user + done).astype(np.int64) * n_items + pool.item  # ascending: the order of a pool
-            at = np.minimum(np.searchsorted(key, asked), max(len(key) - 1, 0))
-            is_there = key[at] == asked if len(key) else np.zeros(len(asked), bool)
+            own = slice(*np.searchsorted(user, (done, done + n)))
+            at = pool.find(user[own] - done, pages.item[own])
             for name, of_rows in _scores(chunk, rankers).items():
-                score[name][is_there] = of_rows[at[is_there]]
+                score[name][own][at >= 0] = of_rows[at[at >= 0]]
                 allowed = listable(pool.is_seen, job.config.project.task)
                 rows, item, rank = best(pool.user, pool.item, of_rows, allowed, evaluate.K)
                 lists[name][pool.user[rows] + done, rank - 1] = item

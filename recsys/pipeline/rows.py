@@ -102,14 +102,12 @@ def _chunk_parts(chunk: Chunk, truth: pl.DataFrame, catalogue: Catalogue, first_
 
 def _page_part(job: Job, world: World, window: timeline.Window, chunk: Chunk, first_query: int) -> Part:
     """The candidates of a chunk that a page of the window showed, a query a page on which something was chosen and something ignored."""
-    users, pool, n_items = chunk.block.history.user_ids, chunk.pool, len(world.catalogue)
+    users, pool = chunk.block.history.user_ids, chunk.pool
     inside = events_of(window.of(world.events), users).lazy()
     types, hours = job.config.events.types, job.config.text.follow_hours
     shown = Shown.of(inside, world.catalogue, users, window.start, window.end, types, hours)
-    key = pool.user.astype(np.int64) * n_items + pool.item  # ascending: the order of a pool
-    asked = shown.user_index[shown.list_index].astype(np.int64) * n_items + shown.item_index
-    at = np.minimum(np.searchsorted(key, asked), max(len(key) - 1, 0))
-    kept = np.flatnonzero((key[at] == asked) & (shown.position > 0)) if len(key) else np.empty(0, np.int64)
+    at = pool.find(shown.user_index[shown.list_index], shown.item_index)
+    kept = np.flatnonzero((at >= 0) & (shown.position > 0))
     page = shown.list_index[kept]
     kept = kept[_has_positive(page, shown.label[kept] > 0) & _has_positive(page, shown.label[kept] == 0)]
     query = first_query + np.unique(shown.list_index[kept], return_inverse=True)[1]

@@ -158,13 +158,9 @@ def _labels(snapshot: Snapshot, chunk: Chunk, truth: pl.DataFrame) -> NDArray[np
     """(r,): the label of each candidate, 0 where the user did not go for it."""
     users = chunk.block.history.user_ids.to_frame("user_id").with_row_index("user")
     found = truth.join(users, on="user_id", how="inner")
-    n_items = len(snapshot.catalogue)
-    wanted = found["user"].to_numpy().astype(np.int64) * n_items + snapshot.catalogue.index_of(found["item_id"])
-    rows = chunk.pool.user.astype(np.int64) * n_items + chunk.pool.item  # ascending: the order of a pool
-    at = np.minimum(np.searchsorted(rows, wanted), max(len(rows) - 1, 0))
-    label = np.zeros(len(rows))
-    is_there = rows[at] == wanted if len(rows) else np.zeros(len(wanted), bool)
-    label[at[is_there]] = found["label"].to_numpy()[is_there]
+    row = chunk.pool.find(found["user"].to_numpy(), snapshot.catalogue.index_of(found["item_id"]))
+    label = np.zeros(len(chunk.pool.user))
+    label[row[row >= 0]] = found["label"].to_numpy()[row >= 0]
     return label
 
 
